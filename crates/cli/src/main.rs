@@ -1,0 +1,46 @@
+//! The program `tamis`: a milter daemon, and a client that plays the MTA.
+#![forbid(unsafe_code)]
+// Help texts are doc comments, and read without mark-up.
+#![allow(clippy::doc_markdown)]
+
+mod completions;
+mod exit;
+mod log;
+mod man;
+mod send;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tamis filters mail for Postfix, Sendmail and other MTAs that speak the milter protocol.
+///
+/// tamis serve is a filter that MTAs connect to; tamis send plays the MTA and shows what a filter does.
+#[derive(Debug, Parser)]
+#[command(name = "tamis", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Try it without an MTA, in two terminals:
+  tamis serve --add-header 'X-Tamis: seen {i}'
+  tamis send --to inet:8899@127.0.0.1 message.eml")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(Box<serve::Args>),
+    Send(Box<send::Args>),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Send(args) => send::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+    }
+}

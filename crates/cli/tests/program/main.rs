@@ -1,0 +1,7 @@
+//! Tests that run the program itself.
+
+mod common;
+mod others;
+mod send;
+mod serve;
+mod start;

@@ -1,0 +1,243 @@
+//! The macros of a session, with libmilter's rule of what is visible when (spec §2.14).
+
+use std::ops::Range;
+
+use crate::command::{Kind, Macros};
+use crate::filter::Warning;
+use crate::stage::Stage;
+
+/// Macros received so far, by the stage they came for.
+///
+/// Each packet replaces all macros of its stage; a lookup finds the latest stage first. Macros for header,
+/// body and unknown commands, which only Postfix sends, are visible during that command alone.
+#[derive(Clone, Debug, Default)]
+pub struct MacroTable {
+    /// Lists as they came, one behind the other; replaced ones stay until the next tidying up.
+    data: Vec<u8>,
+    lists: [Range<usize>; Stage::COUNT],
+    /// The command being handled, whose own macros are looked at first.
+    current: Option<Stage>,
+}
+
+/// Stages whose macros last, from the one searched first.
+const LASTING: [Stage; 7] = [
+    Stage::EndOfMessage,
+    Stage::EndOfHeaders,
+    Stage::Data,
+    Stage::Rcpt,
+    Stage::Mail,
+    Stage::Helo,
+    Stage::Connect,
+];
+
+/// Replaced lists may take up this much before the table is tidied up.
+const SLACK: usize = 2048;
+
+impl MacroTable {
+    /// Looks up a macro; `j` and `{j}` are the same, longer names need no braces either.
+    #[doc(alias = "smfi_getsymval")]
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
+        let name = bare(name.as_ref());
+        let own = self.current.filter(|stage| !LASTING.contains(stage));
+        own.into_iter()
+            .chain(LASTING)
+            .find_map(|stage| self.of_stage(stage).find(|(key, _)| bare(key) == name))
+            .map(|(_, value)| value)
+    }
+
+    /// The macros that came for one stage, in the MTA's order.
+    pub fn of_stage(&self, stage: Stage) -> impl Iterator<Item = (&[u8], &[u8])> {
+        crate::command::macro_pairs(&self.data[self.lists[stage.index()].clone()])
+    }
+
+    /// Bytes of memory that the macros take.
+    pub fn allocated(&self) -> usize {
+        self.data.capacity()
+    }
+
+    /// Takes in a packet. What is dropped of it, macros above the limit or a dangling last name, is reported.
+    pub(crate) fn receive(&mut self, macros: &Macros<&[u8]>, limit: usize) -> Option<Warning> {
+        let (mut count, mut kept) = (0, 0);
+        for (name, value) in macros.pairs().take(limit) {
+            count += 1;
+            kept += name.len() + value.len() + 2;
+        }
+        let list = &macros.list[..kept];
+        let warning = if kept == macros.list.len() {
+            None
+        } else if count == limit && macros.pairs().nth(limit).is_some() {
+            Some(Warning::TooManyMacros { limit })
+        } else {
+            Some(Warning::DanglingMacro)
+        };
+        // An empty list does not clear what the stage has, and a command that does not exist has no stage.
+        if let Some(stage) = macros.command().and_then(Kind::stage).filter(|_| !list.is_empty()) {
+            self.set(stage, list);
+        }
+        warning
+    }
+
+    /// Notes that a command is about to be handled: clears the macros of what it makes obsolete.
+    pub(crate) fn enter(&mut self, stage: Stage) {
+        self.current = Some(stage);
+        if matches!(stage, Stage::Connect | Stage::Helo | Stage::Mail | Stage::Rcpt) {
+            for later in LASTING {
+                if later > stage {
+                    self.lists[later.index()] = 0..0;
+                }
+            }
+        }
+    }
+
+    /// Notes that a command was handled: macros that came for it alone are gone.
+    pub(crate) fn leave(&mut self, stage: Stage) {
+        self.current = None;
+        if !LASTING.contains(&stage) {
+            self.lists[stage.index()] = 0..0;
+        }
+    }
+
+    /// Drops everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn set(&mut self, stage: Stage, list: &[u8]) {
+        let place = &mut self.lists[stage.index()];
+        if list.len() <= place.len() {
+            place.end = place.start + list.len();
+            self.data[place.clone()].copy_from_slice(list);
+            return;
+        }
+        *place = 0..0;
+        let used: usize = self.lists.iter().map(ExactSizeIterator::len).sum();
+        if self.data.len() > used + SLACK {
+            self.tidy();
+        }
+        let start = self.data.len();
+        self.data.extend_from_slice(list);
+        self.lists[stage.index()] = start..self.data.len();
+    }
+
+    fn tidy(&mut self) {
+        let mut data = Vec::new();
+        for list in &mut self.lists {
+            let start = data.len();
+            data.extend_from_slice(&self.data[list.clone()]);
+            *list = start..data.len();
+        }
+        self.data = data;
+    }
+}
+
+/// A name without its braces.
+fn bare(name: &[u8]) -> &[u8] {
+    name.strip_prefix(b"{").and_then(|name| name.strip_suffix(b"}")).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receive(table: &mut MacroTable, code: u8, list: &[u8]) -> bool {
+        table.receive(&Macros { code, list }, 1000).is_some()
+    }
+
+    #[test]
+    fn one_letter_macros_are_found_with_and_without_braces() {
+        let mut table = MacroTable::default();
+        receive(&mut table, b'C', b"j\0mta\0{i}\0Q1\0{daemon_name}\0d\0");
+        for (name, value) in [("j", "mta"), ("{j}", "mta"), ("i", "Q1"), ("{i}", "Q1"), ("daemon_name", "d")]
+        {
+            assert_eq!(table.get(name), Some(value.as_bytes()), "{name}");
+        }
+        assert_eq!(table.get("J"), None);
+        assert_eq!(table.get(""), None);
+    }
+
+    #[test]
+    fn the_latest_stage_wins_and_each_packet_replaces_its_stage() {
+        let mut table = MacroTable::default();
+        receive(&mut table, b'C', b"i\0connect\0j\0mta\0");
+        receive(&mut table, b'E', b"i\0eom\0");
+        receive(&mut table, b'N', b"i\0eoh\0x\0y\0");
+        assert_eq!(table.get("i"), Some(&b"eom"[..]));
+        receive(&mut table, b'E', b"k\0v\0");
+        assert_eq!(table.get("i"), Some(&b"eoh"[..]));
+        receive(&mut table, b'N', b"");
+        assert_eq!(table.get("x"), Some(&b"y"[..]), "an empty list clears nothing");
+    }
+
+    #[test]
+    fn commands_clear_the_macros_of_later_stages() {
+        let mut table = MacroTable::default();
+        for code in *b"CHMRTNE" {
+            receive(&mut table, code, &[code, 0, b'1', 0]);
+        }
+        table.enter(Stage::Data);
+        assert_eq!(table.get("E"), Some(&b"1"[..]), "data clears nothing");
+        table.enter(Stage::Rcpt);
+        assert_eq!((table.get("T"), table.get("R")), (None, Some(&b"1"[..])));
+        table.enter(Stage::Mail);
+        assert_eq!((table.get("R"), table.get("M")), (None, Some(&b"1"[..])));
+        table.enter(Stage::Helo);
+        assert_eq!((table.get("M"), table.get("H")), (None, Some(&b"1"[..])));
+        table.enter(Stage::Connect);
+        assert_eq!((table.get("H"), table.get("C")), (None, Some(&b"1"[..])));
+    }
+
+    #[test]
+    fn macros_of_a_header_are_visible_during_that_header_only() {
+        let mut table = MacroTable::default();
+        receive(&mut table, b'M', b"i\0mail\0");
+        receive(&mut table, b'L', b"i\0header\0");
+        assert_eq!(table.get("i"), Some(&b"mail"[..]));
+        table.enter(Stage::Header);
+        assert_eq!(table.get("i"), Some(&b"header"[..]));
+        table.leave(Stage::Header);
+        table.enter(Stage::Header);
+        assert_eq!(table.get("i"), Some(&b"mail"[..]));
+    }
+
+    #[test]
+    fn a_dangling_name_is_dropped_and_reported() {
+        let mut table = MacroTable::default();
+        assert!(receive(&mut table, b'C', b"a\x001\0b\0"));
+        assert_eq!((table.get("a"), table.get("b")), (Some(&b"1"[..]), None));
+        assert!(receive(&mut table, b'C', b"a\x002\0b\0value"));
+        assert_eq!((table.get("a"), table.get("b")), (Some(&b"2"[..]), None));
+        assert!(receive(&mut table, b'C', b"no NUL at all"));
+        assert_eq!(table.get("a"), Some(&b"2"[..]));
+        assert!(!receive(&mut table, b'X', b"a\x003\0"), "commands that do not exist are ignored");
+    }
+
+    #[test]
+    fn the_first_of_duplicate_names_wins() {
+        let mut table = MacroTable::default();
+        receive(&mut table, b'C', b"a\x001\0{a}\x002\0");
+        assert_eq!(table.get("a"), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn replacing_macros_for_ever_needs_bounded_memory() {
+        let mut table = MacroTable::default();
+        for round in 0..100_000_u32 {
+            let list = format!("i\0{}\0", "x".repeat((round % 90) as usize));
+            receive(&mut table, b"CHMRTNELBU"[(round % 10) as usize], list.as_bytes());
+        }
+        assert!(table.data.len() < 2 * SLACK);
+    }
+
+    #[test]
+    fn macros_above_the_limit_are_dropped_and_reported() {
+        let mut table = MacroTable::default();
+        let list = b"a\x001\0b\x002\0c\x003\0d\x004\0";
+        let mut receive = |list, limit| {
+            let warning = table.receive(&Macros { code: b'C', list }, limit);
+            (warning, table.of_stage(Stage::Connect).count())
+        };
+        assert_eq!(receive(list, 3), (Some(Warning::TooManyMacros { limit: 3 }), 3));
+        assert_eq!(receive(list, 4), (None, 4));
+        assert_eq!(receive(&list[..14], 3), (Some(Warning::DanglingMacro), 3));
+    }
+}

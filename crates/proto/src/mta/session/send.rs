@@ -1,0 +1,207 @@
+//! What the MTA says: which command may follow, and what of it the filter gets.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use super::{Edits, MtaSession, Phase, Turn, Waits};
+use crate::command::{Command, Header, Kind, Macros};
+use crate::edit::model::Profile;
+use crate::error::Misuse;
+use crate::negotiate::Steps;
+use crate::stage::Stage;
+
+impl MtaSession {
+    /// Goes one step on in the SMTP session, with the macros that belong to the step.
+    ///
+    /// # Errors
+    ///
+    /// When a reply is due, the step does not follow from the one before, its text has a NUL or it exceeds
+    /// the packet size. Nothing is sent then.
+    pub fn send<B: AsRef<[u8]>>(
+        &mut self,
+        command: &Command<B>,
+        macros: Option<&Macros<Vec<u8>>>,
+        now: Instant,
+    ) -> Result<Turn, Misuse> {
+        let kind = command.kind();
+        if self.phase == Phase::Closed {
+            return Err(Misuse::Ended);
+        }
+        if self.waits.is_some() || self.phase == Phase::Fresh {
+            return Err(Misuse::OutOfOrder(kind.name()));
+        }
+        let Some(stage) = kind.stage() else { return self.send_bare(kind) };
+        let next = self.phase_after(stage).ok_or(Misuse::OutOfOrder(kind.name()))?;
+        let size = self.check(command)?;
+        let over = self.phase == next && matches!(next, Phase::Settled | Phase::SitsOut);
+        let skipped = over || self.agreed.version < kind.since() || (stage == Stage::Body && self.skips_body);
+        let wanted = !skipped && self.agreed.steps.sends(stage);
+        let limit = self.agreed.data_size.bytes();
+        let too_long = wanted && size > limit;
+        if too_long && stage != Stage::Header {
+            return Err(Misuse::TooLong { length: size, limit });
+        }
+        let with_macros = !skipped && !too_long && (wanted || self.macros_without_command(stage));
+        if let Some(macros) = macros.filter(|_| with_macros) {
+            let length = macros.list.len() + 1;
+            if length > limit {
+                return Err(Misuse::TooLong { length, limit });
+            }
+            Command::Macros(Macros { code: kind.code(), list: &macros.list[..] })
+                .encode(self.output.frames());
+        }
+        self.enter(stage, next, wanted);
+        if !wanted {
+            return Ok(Turn::Unwanted);
+        }
+        if too_long {
+            return Ok(Turn::TooLong);
+        }
+        self.put(command);
+        if !self.agreed.steps.answers(stage) {
+            return Ok(Turn::Mta);
+        }
+        self.edits = Edits::default();
+        self.waits = Some(Waits { stage: Some(stage), since: now, alive: now });
+        Ok(Turn::Filter)
+    }
+
+    pub(super) fn enter(&mut self, stage: Stage, next: Phase, wanted: bool) {
+        match stage {
+            Stage::Mail => {
+                (self.recipients, self.refused) = (0, 0);
+                (self.skips_body, self.discarded) = (false, false);
+            }
+            Stage::Rcpt => self.recipients += 1,
+            // Postfix reports an EHLO inside a message before it aborts the message. A filter that sees it ends
+            // the message by itself, one that does not still waits for the abort.
+            Stage::Helo if self.in_message() && !wanted => return,
+            _ => {}
+        }
+        self.phase = next;
+    }
+
+    pub(super) fn put<B: AsRef<[u8]>>(&mut self, command: &Command<B>) {
+        match command {
+            Command::Header(header) => {
+                let (name, value) = (header.name.as_ref(), self.wire_value(header));
+                let header = Header { name, value: &value, implied_space: false };
+                Command::Header(header).encode(self.output.frames());
+            }
+            command => command.encode(self.output.frames()),
+        }
+    }
+
+    /// The space after a header's colon is part of the value only where that was agreed on (spec §2.8).
+    pub(super) fn wire_value<'h, B: AsRef<[u8]>>(&self, header: &'h Header<B>) -> Cow<'h, [u8]> {
+        if self.agreed.steps.contains(Steps::LEADING_SPACE) {
+            return header.spaced_value();
+        }
+        match header.value.as_ref() {
+            [b' ', rest @ ..] if !header.implied_space => Cow::Borrowed(rest),
+            value => Cow::Borrowed(value),
+        }
+    }
+
+    pub(super) fn send_bare(&mut self, kind: Kind) -> Result<Turn, Misuse> {
+        match kind {
+            Kind::Abort => {
+                let open = self.in_message();
+                let had_message = open || matches!(self.phase, Phase::Ended | Phase::Settled);
+                // Postfix says it after every message, Sendmail only inside one or where one was discarded
+                // (spec §2.12, §3.2).
+                let says = match self.config.profile {
+                    Profile::Postfix => self.phase != Phase::SitsOut,
+                    Profile::Sendmail => open || self.phase == Phase::Settled && self.discarded,
+                };
+                if had_message {
+                    self.phase = Phase::Greeted;
+                }
+                if !says {
+                    return Ok(Turn::Unwanted);
+                }
+                Command::<&[u8]>::Abort.encode(self.output.frames());
+                Ok(Turn::Mta)
+            }
+            Kind::Quit => {
+                // After a verdict at connect and helo Postfix closes without it (spec §3.2).
+                let silent = self.leaves_silently && self.config.profile == Profile::Postfix;
+                self.phase = Phase::Closed;
+                if silent {
+                    return Ok(Turn::Unwanted);
+                }
+                Command::<&[u8]>::Quit.encode(self.output.frames());
+                Ok(Turn::Mta)
+            }
+            // No known MTA says quit-new-connection, and most filters do not understand it (spec §2.13).
+            _ => Err(Misuse::OutOfOrder(kind.name())),
+        }
+    }
+
+    /// Where a stage leads from here; `None` if it does not follow.
+    pub(super) fn phase_after(&self, stage: Stage) -> Option<Phase> {
+        use Phase::{
+            Body, Connected, Data, EndOfHeaders, Ended, Greeted, Headers, Mail, Negotiated, Rcpt, Settled,
+            SitsOut,
+        };
+        let nobody_left = self.recipients > 0 && self.recipients == self.refused;
+        Some(match (self.phase, stage) {
+            (SitsOut, _) => SitsOut,
+            // Never between DATA and the end of the message (spec §2.7): libmilter would abort the message.
+            (Data | Headers | EndOfHeaders | Body, Stage::Unknown) => return None,
+            (phase, Stage::Unknown) => phase,
+            (Negotiated, Stage::Connect) => Connected,
+            (Negotiated | Connected | Greeted | Mail | Rcpt | Ended | Settled, Stage::Helo) => Greeted,
+            (Negotiated | Connected | Greeted | Ended | Settled, Stage::Mail) => Mail,
+            (Settled, _) if stage.in_message() => Settled,
+            (Mail | Rcpt, Stage::Rcpt) => Rcpt,
+            (Rcpt, _) if nobody_left => return None,
+            (Rcpt, Stage::Data) => Data,
+            (Rcpt | Data | Headers, Stage::Header) => Headers,
+            (Rcpt | Data | Headers, Stage::EndOfHeaders) => EndOfHeaders,
+            (EndOfHeaders | Body, Stage::Body) => Body,
+            (EndOfHeaders | Body, Stage::EndOfMessage) => Ended,
+            _ => return None,
+        })
+    }
+
+    /// Postfix and Sendmail send macros of envelope stages even when the filter does not want the stage
+    /// (spec §2.14).
+    pub(super) fn macros_without_command(&self, stage: Stage) -> bool {
+        match stage {
+            Stage::Connect | Stage::Helo | Stage::Mail | Stage::Rcpt => true,
+            Stage::Data | Stage::Unknown => self.config.profile == Profile::Postfix,
+            _ => false,
+        }
+    }
+
+    /// Size of the payload, if the command can be sent at all.
+    pub(super) fn check<B: AsRef<[u8]>>(&self, command: &Command<B>) -> Result<usize, Misuse> {
+        let nul = |text: &B| memchr::memchr(0, text.as_ref()).is_some();
+        let (bad, size) = match command {
+            Command::Helo(text) | Command::Unknown(text) => (nul(text), text.as_ref().len() + 1),
+            // Names of abstract sockets begin with a NUL, for which the protocol has no place.
+            Command::Connect(connect) => {
+                let bad = nul(&connect.host) || memchr::memchr(0, connect.address()).is_some();
+                (bad, connect.payload_len())
+            }
+            Command::Mail(path) | Command::Rcpt(path) => (nul(&path.address), path.payload_len()),
+            Command::Header(header) => {
+                let (name, value) = (header.name.as_ref(), self.wire_value(header));
+                (nul(&header.name) || nul(&header.value) || name.is_empty(), name.len() + value.len() + 2)
+            }
+            // MTAs put the last bytes into a packet of their own; libmilter answers twice otherwise.
+            Command::EndOfMessage(bytes) => (!bytes.as_ref().is_empty(), 0),
+            Command::Body(bytes) => (bytes.as_ref().is_empty(), bytes.as_ref().len()),
+            _ => (false, 0),
+        };
+        if bad {
+            return Err(Misuse::BadText(command.kind().name()));
+        }
+        // The body goes out in pieces of 64 KiB even where other packets may be larger (spec §4.7).
+        if matches!(command, Command::Body(_)) && size > crate::frame::MAX_PAYLOAD {
+            return Err(Misuse::TooLong { length: size, limit: crate::frame::MAX_PAYLOAD });
+        }
+        Ok(size)
+    }
+}

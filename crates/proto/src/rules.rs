@@ -1,0 +1,68 @@
+//! Named differences between ways to be a filter.
+
+/// What a [`FilterSession`](crate::FilterSession) does where implementations differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(clippy::struct_excessive_bools)] // independent differences, not a state
+pub struct Rules {
+    /// Bytes after the expected strings of connect, helo, header and unknown end the session instead of being
+    /// ignored (spec §12.2).
+    pub refuse_trailing_bytes: bool,
+    /// A list of end-of-message macros is never sent without one for the end of headers (spec §4.8).
+    pub pair_end_lists: bool,
+    /// Short forms of IPv4 addresses such as `10.1` are understood (spec §2.3).
+    pub short_ipv4: bool,
+    /// Discard at rcpt ends the message for the filter; libmilter stays in it (spec §6.6).
+    pub discard_at_rcpt_ends_message: bool,
+    /// Accept and discard at unknown, and discard at connect and helo, go out as continue (spec §3.2).
+    pub mend_verdicts: bool,
+    /// Skip may only answer the body (spec §3.5).
+    pub skip_body_only: bool,
+    /// Packets of a replaced body are kept back and leave in a row, right before the verdict (spec §3.14).
+    pub body_last: bool,
+    /// A connection that is lost before the verdict on the end of message aborts the message (spec §6.7).
+    pub abort_unanswered_end: bool,
+}
+
+impl Rules {
+    /// The rules of Tamis: the "MUST" of the specification everywhere.
+    pub const fn tamis() -> Self {
+        Self {
+            refuse_trailing_bytes: false,
+            pair_end_lists: true,
+            short_ipv4: false,
+            discard_at_rcpt_ends_message: true,
+            mend_verdicts: true,
+            skip_body_only: true,
+            body_last: true,
+            abort_unanswered_end: true,
+        }
+    }
+
+    /// What a program written for libmilter expects, short of leaving the MTA hanging.
+    pub const fn libmilter() -> Self {
+        Self {
+            refuse_trailing_bytes: false,
+            pair_end_lists: false,
+            short_ipv4: true,
+            discard_at_rcpt_ends_message: false,
+            mend_verdicts: false,
+            skip_body_only: false,
+            body_last: false,
+            abort_unanswered_end: false,
+        }
+    }
+
+    /// Also ends the session for bytes after the expected strings.
+    #[must_use]
+    pub const fn strict(mut self) -> Self {
+        self.refuse_trailing_bytes = true;
+        self
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::tamis()
+    }
+}

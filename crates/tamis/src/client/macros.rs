@@ -1,0 +1,154 @@
+//! Macros as Postfix and Sendmail send them (spec §8.1, §4.8).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tamis_proto::command::{Kind, Macros};
+use tamis_proto::{Agreement, MacroStage, Profile, Stage};
+
+use super::mail::{Macro, Mail};
+
+/// The values of macros, and which of them a filter gets at each stage.
+#[derive(Debug)]
+pub(super) struct MacroSource {
+    profile: Profile,
+    values: BTreeMap<String, Bytes>,
+    extra: Vec<Macro>,
+}
+
+/// The queue id of mail that is never queued.
+const QUEUE_ID: &str = "4TAMIS0SEND";
+
+impl MacroSource {
+    pub(super) fn new(profile: Profile, mail: &Mail) -> Self {
+        let mut source = Self { profile, values: BTreeMap::new(), extra: Vec::new() };
+        let address = mail.client.map(|client| client.ip().to_string());
+        let address = address.as_deref().unwrap_or("unknown");
+        let name = mail.client_name.clone().unwrap_or_else(|| Bytes::from_static(b"unknown"));
+        let shown_name = String::from_utf8_lossy(&name).into_owned();
+        for (macro_name, value) in [
+            ("j", "mta.example"),
+            ("v", if profile == Profile::Postfix { "Postfix 3.7.11" } else { "8.17.1.9" }),
+            ("{daemon_name}", if profile == Profile::Postfix { "mta.example" } else { "MTA" }),
+            ("{daemon_addr}", "127.0.0.1"),
+            ("{daemon_port}", "25"),
+            ("{client_addr}", address),
+            ("{client_name}", &shown_name),
+            ("{client_ptr}", &shown_name),
+            ("_", &format!("{shown_name} [{address}]")),
+            ("{client_port}", &mail.client.map_or(0, |client| client.port()).to_string()),
+            ("{mail_mailer}", if profile == Profile::Postfix { "smtp" } else { "esmtp" }),
+        ] {
+            source.set(macro_name, value.to_owned());
+        }
+        source.set("{mail_addr}", mail.sender.address.clone());
+        source.set("{mail_host}", domain(&mail.sender.address));
+        if profile == Profile::Sendmail {
+            source.set("i", QUEUE_ID);
+        }
+        for given in &mail.macros {
+            let name = braced(&given.name);
+            if given.stage.is_none() && (source.values.contains_key(&name) || is_listed(profile, &name)) {
+                source.values.insert(name, given.value.clone());
+            } else {
+                source.extra.push(Macro { name, ..given.clone() });
+            }
+        }
+        source
+    }
+
+    /// Notes the recipient that comes next.
+    pub(super) fn recipient(&mut self, address: &Bytes) {
+        self.set("{rcpt_addr}", address.clone());
+        self.set("{rcpt_host}", domain(address));
+        self.set("{rcpt_mailer}", if self.profile == Profile::Postfix { "smtp" } else { "esmtp" });
+    }
+
+    /// Notes that a recipient was accepted: from now on Postfix has a queue id.
+    pub(super) fn queued(&mut self) {
+        self.values.entry("i".into()).or_insert_with(|| Bytes::from_static(QUEUE_ID.as_bytes()));
+    }
+
+    /// The packet that precedes a command, if the MTA sends one there.
+    pub(super) fn packet(&self, stage: Stage, agreement: &Agreement) -> Option<Macros<Vec<u8>>> {
+        let names = self.names(stage, agreement)?;
+        let extra = self.extra.iter().filter(|given| given.stage.unwrap_or(Stage::Connect) == stage);
+        let listed = names.iter().filter_map(|name| Some((name.as_str(), self.values.get(&braced(name))?)));
+        let pairs = listed.chain(extra.map(|given| (given.name.as_str(), &given.value)));
+        Some(Macros::new(Kind::of_stage(stage), pairs))
+    }
+
+    fn names(&self, stage: Stage, agreement: &Agreement) -> Option<Vec<String>> {
+        let list = |stage| agreement.macros.get(stage);
+        let wanted = match (self.profile, stage) {
+            // Postfix has no lists of their own for these.
+            (Profile::Postfix, Stage::Header) => list(MacroStage::EndOfHeaders),
+            (Profile::Postfix, Stage::Body) => list(MacroStage::EndOfMessage),
+            // Sendmail asks whether there is a list for the end of headers before it uses this one.
+            (Profile::Sendmail, Stage::EndOfMessage) => {
+                list(MacroStage::EndOfHeaders).map(|_| list(MacroStage::EndOfMessage).unwrap_or_default())
+            }
+            _ => MacroStage::ALL.into_iter().find(|at| at.stage() == stage).and_then(list),
+        };
+        match wanted {
+            // Postfix takes an empty list for none.
+            Some([]) if self.profile == Profile::Sendmail => None,
+            Some(names) if !names.is_empty() => Some(names.to_vec()),
+            _ => Some(defaults(self.profile, stage)?.iter().map(|name| (*name).to_owned()).collect()),
+        }
+    }
+
+    fn set(&mut self, name: &str, value: impl Into<Bytes>) {
+        self.values.insert(name.into(), value.into());
+    }
+}
+
+/// What both MTAs are shipped to send; `None` where they send no packet.
+fn defaults(profile: Profile, stage: Stage) -> Option<&'static [&'static str]> {
+    const TLS: &[&str] = &["{tls_version}", "{cipher}", "{cipher_bits}", "{cert_subject}", "{cert_issuer}"];
+    Some(match (profile, stage) {
+        (_, Stage::Helo) => TLS,
+        (Profile::Sendmail, Stage::Connect) => &["j", "_", "{daemon_name}", "{if_name}", "{if_addr}"],
+        (Profile::Sendmail, Stage::Mail) => &[
+            "i",
+            "{auth_type}",
+            "{auth_authen}",
+            "{auth_ssf}",
+            "{auth_author}",
+            "{mail_mailer}",
+            "{mail_host}",
+            "{mail_addr}",
+        ],
+        (Profile::Sendmail, Stage::Rcpt) => &["{rcpt_mailer}", "{rcpt_host}", "{rcpt_addr}"],
+        (Profile::Sendmail, Stage::EndOfMessage) => &["{msg_id}"],
+        (Profile::Sendmail, _) => return None,
+        (Profile::Postfix, Stage::Connect) => &["j", "{daemon_name}", "{daemon_addr}", "v", "_"],
+        (Profile::Postfix, Stage::Mail) => &[
+            "i",
+            "{auth_type}",
+            "{auth_authen}",
+            "{auth_author}",
+            "{mail_addr}",
+            "{mail_host}",
+            "{mail_mailer}",
+        ],
+        (Profile::Postfix, Stage::Rcpt) => &["i", "{rcpt_addr}", "{rcpt_host}", "{rcpt_mailer}"],
+        (Profile::Postfix, Stage::Unknown) => &[],
+        (Profile::Postfix, _) => &["i"],
+    })
+}
+
+fn is_listed(profile: Profile, name: &str) -> bool {
+    Stage::ALL.into_iter().filter_map(|stage| defaults(profile, stage)).any(|list| list.contains(&name))
+}
+
+/// A name as the values are kept: one letter bare, everything longer in braces.
+fn braced(name: &str) -> String {
+    let bare = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
+    if bare.len() == 1 { bare.to_owned() } else { format!("{{{bare}}}") }
+}
+
+fn domain(address: &Bytes) -> Bytes {
+    let at = address.iter().rposition(|byte| *byte == b'@');
+    at.map_or_else(Bytes::new, |at| address.slice(at + 1..))
+}

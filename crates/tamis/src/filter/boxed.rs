@@ -1,0 +1,117 @@
+//! Filters of any type behind one: for filters chosen at run time, and for chains.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+
+use tamis_proto::{Needs, Offer};
+
+use super::{BoxError, Context, Event, Filter, Now, Reply};
+
+/// A filter of whatever type. Handlers that need no waiting cost no allocation.
+///
+/// ```
+/// # use tamis::{BoxFilter, Context, Event, Filter, Needs, Reply};
+/// # struct A; struct B;
+/// # impl Filter for A { type Message = (); fn needs(&self) -> Needs { Needs::new() }
+/// #   async fn on(&mut self, _: &mut Context<'_, ()>, _: Event) -> Reply { Ok(Default::default()) } }
+/// # impl Filter for B { type Message = (); fn needs(&self) -> Needs { Needs::new() }
+/// #   async fn on(&mut self, _: &mut Context<'_, ()>, _: Event) -> Reply { Ok(Default::default()) } }
+/// # let strict = true;
+/// let filter = if strict { BoxFilter::new(A) } else { BoxFilter::new(B) };
+/// ```
+pub struct BoxFilter(Box<dyn AnyFilter>);
+
+/// What a step of a filter came to.
+pub(crate) enum Step<'a> {
+    /// It is done.
+    Done(Reply),
+    /// It is done when this is. Dropping it cancels the step; the filter's state survives.
+    Wait(Pin<Box<dyn Future<Output = Reply> + Send + 'a>>),
+}
+
+/// The twin of [`Filter`] that can be a trait object.
+pub(crate) trait AnyFilter: Send {
+    fn needs(&self) -> Needs;
+
+    fn negotiate<'a>(
+        &'a mut self,
+        offer: &'a Offer,
+    ) -> Pin<Box<dyn Future<Output = Result<Needs, BoxError>> + Send + 'a>>;
+
+    fn step<'a>(&'a mut self, cx: &'a mut Context<'_, BoxMessage>, event: Event) -> Step<'a>;
+}
+
+/// The state of a message for a filter whose type nobody knows: made when the filter is first asked, and dropped
+/// by whoever keeps it when the message ends.
+#[derive(Default)]
+pub struct BoxMessage(Option<Box<dyn Any + Send>>);
+
+impl BoxMessage {
+    fn get<M: Default + Send + 'static>(&mut self) -> &mut M {
+        let state = self.0.get_or_insert_with(|| Box::new(M::default()));
+        state.downcast_mut().expect("one filter has one type of state")
+    }
+}
+
+impl<F: Filter> AnyFilter for F {
+    fn needs(&self) -> Needs {
+        Filter::needs(self)
+    }
+
+    fn negotiate<'a>(
+        &'a mut self,
+        offer: &'a Offer,
+    ) -> Pin<Box<dyn Future<Output = Result<Needs, BoxError>> + Send + 'a>> {
+        Box::pin(Filter::negotiate(self, offer))
+    }
+
+    fn step<'a>(&'a mut self, cx: &'a mut Context<'_, BoxMessage>, event: Event) -> Step<'a> {
+        match self.now(&mut cx.map_message(BoxMessage::get), event) {
+            Now::Done(reply) => Step::Done(reply),
+            Now::Later(event) => {
+                Step::Wait(Box::pin(
+                    async move { self.on(&mut cx.map_message(BoxMessage::get), event).await },
+                ))
+            }
+        }
+    }
+}
+
+impl BoxFilter {
+    /// Hides a filter's type.
+    pub fn new<F: Filter>(filter: F) -> Self {
+        Self(Box::new(filter))
+    }
+}
+
+impl Filter for BoxFilter {
+    type Message = BoxMessage;
+
+    fn needs(&self) -> Needs {
+        self.0.needs()
+    }
+
+    async fn negotiate(&mut self, offer: &Offer) -> Result<Needs, BoxError> {
+        self.0.negotiate(offer).await
+    }
+
+    async fn on(&mut self, cx: &mut Context<'_, BoxMessage>, event: Event) -> Reply {
+        match self.0.step(cx, event) {
+            Step::Done(reply) => reply,
+            Step::Wait(future) => future.await,
+        }
+    }
+}
+
+impl std::fmt::Debug for BoxMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BoxMessage")
+    }
+}
+
+impl std::fmt::Debug for BoxFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BoxFilter")
+    }
+}

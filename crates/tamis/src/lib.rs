@@ -1,0 +1,59 @@
+//! A milter framework: mail filters for Postfix, Sendmail and others that speak their protocol.
+//!
+//! A filter is a type that implements [`Filter`]; [`serve`] runs one for every connection of an MTA:
+//!
+//! ```no_run
+//! use tamis::{Context, Event, Filter, Needs, Reply, Shutdown, Stage, Verdict};
+//!
+//! struct BlockSender;
+//!
+//! impl Filter for BlockSender {
+//!     type Message = ();
+//!
+//!     fn needs(&self) -> Needs {
+//!         Needs::new().answer([Stage::Mail])
+//!     }
+//!
+//!     async fn on(&mut self, _cx: &mut Context<'_, ()>, event: Event) -> Reply {
+//!         match event {
+//!             Event::Mail(sender) if sender.address.ends_with(b"@example.com>") => {
+//!                 Ok(Verdict::reject("5.7.1", "not allowed here"))
+//!             }
+//!             _ => Ok(Verdict::Continue),
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let listeners = tamis::bind(&["inet:8899@127.0.0.1".parse()?])?;
+//! tamis::serve(listeners, |_peer| BlockSender, Shutdown::new()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`filter`]: what a filter is and what it can do.
+//! - [`server`]: listening, running filters, shutting down.
+//! - [`client`]: the other role; talks to any milter as Postfix or Sendmail would.
+//!
+//! The protocol itself is in [`proto`].
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod filter;
+mod permission;
+pub mod server;
+mod stream;
+mod wire;
+
+pub use tamis_proto as proto;
+
+pub use filter::{BoxError, BoxFilter, Context, Credentials, Event, Filter, Now, Peer, PeerAddress, Reply};
+pub use proto::address::SocketSpec;
+pub use proto::{Actions, DataSize, Edit, IfMissing, MacroStage, Needs, Offer, SmtpReply, Stage, Verdict};
+pub use server::{Options, Server, Shutdown, bind, serve};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

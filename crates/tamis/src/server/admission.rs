@@ -1,0 +1,142 @@
+//! Who may connect while how many are connected.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::limits::Limit;
+use super::{Options, Shared};
+use crate::filter::PeerAddress;
+
+/// The connections that are open.
+#[derive(Debug, Default)]
+pub(super) struct Admission {
+    open: Mutex<Open>,
+    total: Throttle,
+    per_peer: Throttle,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    /// Peers without a connection are not in it.
+    peers: HashMap<Peer, usize>,
+}
+
+/// Whose connections are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Peer {
+    Ip(IpAddr),
+    /// Whoever uses unix sockets.
+    Unix,
+}
+
+/// The place of a connection among all that are open; free again when it is dropped.
+pub(super) struct Place {
+    shared: Arc<Shared>,
+    peer: Peer,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full(pub(super) Limit);
+
+impl Admission {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Nothing in here panics.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, peer: Peer, options: &Options) -> Result<(), Full> {
+        let mut open = self.open();
+        if open.total >= options.max_connections {
+            return Err(Full(Limit::Connections));
+        }
+        let count = open.peers.get(&peer).copied().unwrap_or(0);
+        if count >= options.max_connections_per_peer {
+            return Err(Full(Limit::ConnectionsPerPeer));
+        }
+        open.total += 1;
+        open.peers.insert(peer, count + 1);
+        Ok(())
+    }
+
+    fn give_back(&self, peer: Peer) {
+        let mut open = self.open();
+        open.total -= 1;
+        if let Entry::Occupied(mut count) = open.peers.entry(peer) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Takes a place. If there is none, that is logged and counted.
+    pub(super) fn take(shared: &Arc<Shared>, address: &PeerAddress) -> Result<Self, Full> {
+        let peer = match address {
+            PeerAddress::Inet(address) => Peer::Ip(address.ip().to_canonical()),
+            PeerAddress::Unix(_) => Peer::Unix,
+        };
+        let (admission, options) = (&shared.admission, &shared.options);
+        if let Err(full) = admission.take(peer, options) {
+            shared.counters.exceed(full.0);
+            let (throttle, what, limit) = match full.0 {
+                Limit::ConnectionsPerPeer => {
+                    (&admission.per_peer, " of this peer", options.max_connections_per_peer)
+                }
+                _ => (&admission.total, "", options.max_connections),
+            };
+            if let Some(more) = throttle.pass() {
+                tracing::warn!(peer = %address, "connection refused: {limit} connections{what} are open, the limit ({}){more}", full.0);
+            }
+            return Err(full);
+        }
+        Ok(Self { shared: shared.clone(), peer })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.counters.closed();
+        self.shared.admission.give_back(self.peer);
+    }
+}
+
+/// Lets one log line a second through.
+#[derive(Debug, Default)]
+pub(super) struct Throttle(Mutex<(Option<Instant>, u64)>);
+
+/// Lines that were held back before one that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeldBack(u64);
+
+impl Throttle {
+    const EVERY: Duration = Duration::from_secs(1);
+
+    /// Whether a line may be logged now; what to add to it.
+    pub(super) fn pass(&self) -> Option<HeldBack> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, held_back) = &mut *state;
+        if last.is_some_and(|last| last.elapsed() < Self::EVERY) {
+            *held_back += 1;
+            return None;
+        }
+        *last = Some(Instant::now());
+        Some(HeldBack(std::mem::take(held_back)))
+    }
+}
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(f, "; {count} more since the last line like this"),
+        }
+    }
+}

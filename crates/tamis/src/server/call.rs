@@ -1,0 +1,144 @@
+//! Running a handler: its panic, its time limit, progress meanwhile, and the MTA that goes away.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::{Context as Task, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tamis_proto::Output;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::connection::Lost;
+use super::limits::Held;
+use super::shutdown::Shutdown;
+use crate::stream::Stream;
+use crate::wire;
+
+/// How a handler ended.
+pub(super) enum Ended<T> {
+    Done(T),
+    /// With this text.
+    Panicked(String),
+    TimedOut(Duration),
+    /// It was cancelled, nobody waits for an answer any more.
+    Lost(Lost),
+}
+
+/// What goes on around a handler while it waits.
+pub(super) struct Around<'a> {
+    pub(super) stream: &'a Stream,
+    /// Replies to earlier events, which must not wait for this one.
+    pub(super) pending: &'a mut Output,
+    /// What the MTA sends meanwhile.
+    pub(super) buf: &'a mut BytesMut,
+    pub(super) held: &'a mut Held,
+    /// Most bytes of it; the MTA has to wait with more.
+    pub(super) read_ahead: usize,
+    pub(super) limit: Duration,
+    /// Bytes that keep the MTA waiting, and how often it wants them.
+    pub(super) progress: Option<(&'static [u8], Duration)>,
+    pub(super) write_time: Duration,
+    pub(super) shutdown: &'a Shutdown,
+    /// Number of the connection, for the trace.
+    pub(super) id: u64,
+}
+
+/// Calls a plain function, catching its panic.
+pub(super) fn guard<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panic_text(&*panic))
+}
+
+/// Runs a handler. One that is ready at once costs no timer.
+pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>) -> Ended<T> {
+    let mut handler = pin!(handler);
+    let first = poll_fn(|task| Poll::Ready(poll(handler.as_mut(), task))).await;
+    if let Poll::Ready(ended) = first {
+        return ended;
+    }
+    let Around { stream, pending, buf, held, read_ahead, limit, progress, write_time, shutdown, id } = around;
+    if wire::enabled() {
+        wire::from_filter(Some(id), &wire::contents(pending));
+    }
+    if let Err(lost) = write(stream, pending, write_time, shutdown).await {
+        return Ended::Lost(lost);
+    }
+    let mut deadline = pin!(sleep(limit));
+    let mut next_progress = pin!(sleep(progress.map_or(limit, |(_, every)| every)));
+    loop {
+        tokio::select! {
+            biased;
+            ended = poll_fn(|task| poll(handler.as_mut(), task)) => return ended,
+            () = shutdown.stopped() => return Ended::Lost(Lost::Stopped),
+            () = deadline.as_mut() => return Ended::TimedOut(limit),
+            () = gone(stream, buf, held, read_ahead) => return Ended::Lost(Lost::Gone),
+            () = next_progress.as_mut(), if progress.is_some() => {
+                let (mut frame, every) = progress.expect("checked by the branch");
+                if wire::enabled() {
+                    wire::from_filter(Some(id), frame);
+                }
+                if let Err(lost) = write(stream, &mut frame, write_time, shutdown).await {
+                    return Ended::Lost(lost);
+                }
+                next_progress.as_mut().reset(Instant::now() + every);
+            }
+        }
+    }
+}
+
+/// Runs a handler whose answer the MTA does not wait for, or cannot.
+pub(super) async fn run_alone<T>(handler: impl Future<Output = T>, limit: Duration) -> Ended<T> {
+    timeout(limit, run_to_end(handler)).await.unwrap_or(Ended::TimedOut(limit))
+}
+
+pub(super) fn poll<T>(handler: Pin<&mut impl Future<Output = T>>, task: &mut Task<'_>) -> Poll<Ended<T>> {
+    match catch_unwind(AssertUnwindSafe(|| handler.poll(task))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(done)) => Poll::Ready(Ended::Done(done)),
+        Err(panic) => Poll::Ready(Ended::Panicked(panic_text(&*panic))),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+}
+
+/// Waits until the MTA has closed the connection; what it sends before is kept.
+async fn gone(stream: &Stream, buf: &mut BytesMut, held: &mut Held, read_ahead: usize) {
+    while buf.len() < read_ahead {
+        buf.reserve(4096);
+        if !held.input(buf.capacity()) {
+            break;
+        }
+        match stream.read(buf).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Writes everything, unless the server stops meanwhile; the MTA must take some of it within each `time`.
+pub(super) async fn write(
+    stream: &Stream,
+    bytes: &mut impl Buf,
+    time: Duration,
+    shutdown: &Shutdown,
+) -> Result<(), Lost> {
+    tokio::select! {
+        biased;
+        written = stream.write(bytes, time) => written.map_err(|error| match error.kind() {
+            std::io::ErrorKind::TimedOut => Lost::Unread(time),
+            _ => Lost::Io(error),
+        }),
+        () = shutdown.stopped() => Err(Lost::Stopped),
+    }
+}
+
+async fn run_to_end<T>(work: impl Future<Output = T>) -> Ended<T> {
+    let mut work = pin!(work);
+    poll_fn(|task| poll(work.as_mut(), task)).await
+}

@@ -1,0 +1,190 @@
+//! Serving MTAs: listening, one task for each connection, shutting down.
+
+mod accept;
+mod admission;
+mod allow;
+mod call;
+mod connection;
+mod counters;
+mod limits;
+mod listener;
+mod options;
+mod resolve;
+mod shutdown;
+mod step;
+mod stranger;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tamis_proto::Limits;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::filter::{BoxError, Filter, Peer};
+use accept::accept;
+use admission::Admission;
+use allow::Hook;
+use limits::Budget;
+
+pub use crate::permission::in_postfix_chroot;
+pub use allow::{AllowList, NotAllowed};
+pub use counters::Counters;
+pub use ipnet::IpNet;
+pub use limits::Limit;
+pub use listener::{BindError, BindOptions, Listener, bind, bind_with};
+pub use options::Options;
+pub use resolve::ResolveError;
+pub(crate) use resolve::resolve;
+pub use shutdown::Shutdown;
+
+/// Runs filters for the MTAs that connect to some listeners.
+#[derive(Debug)]
+pub struct Server<M> {
+    make: M,
+    accept: Option<Hook>,
+    options: Options,
+    counters: Counters,
+}
+
+/// What all connections have in common.
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    /// Those of the options, which all sessions share.
+    limits: Arc<Limits>,
+    shutdown: Shutdown,
+    counters: Counters,
+    admission: Admission,
+    budget: Budget,
+}
+
+/// A listener broke down for good while the server was running.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot accept connections on {address}: {source}")]
+pub struct ServeError {
+    /// The listener.
+    pub address: String,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+/// Serves until `shutdown`: for each connection `make` makes a filter. See [`Server`] for settings.
+///
+/// # Errors
+///
+/// When a listener breaks down. Nothing a peer does leads there.
+pub async fn serve<F, M>(listeners: Vec<Listener>, make: M, shutdown: Shutdown) -> Result<(), ServeError>
+where
+    F: Filter,
+    M: Fn(&Peer) -> F + Send + Sync + 'static,
+{
+    Server::new(make).serve(listeners, shutdown).await
+}
+
+impl<F, M> Server<M>
+where
+    F: Filter,
+    M: Fn(&Peer) -> F + Send + Sync + 'static,
+{
+    /// A server with default settings; `make` makes the filter of each connection.
+    pub fn new(make: M) -> Self {
+        Self { make, accept: None, options: Options::default(), counters: Counters::default() }
+    }
+
+    /// Changes the settings.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Asks about each connection whether it may be there, before anything is read from it and before there is a
+    /// filter. An error closes it, and is logged as the reason. [`AllowList`] is the usual hook.
+    ///
+    /// The hook must be quick: nobody else can connect meanwhile.
+    #[must_use]
+    pub fn accept<E: Into<BoxError>>(
+        mut self,
+        hook: impl Fn(&Peer) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        self.accept = Some(Hook::new(hook));
+        self
+    }
+
+    /// What the server counts, to be looked at while it runs.
+    pub fn counters(&self) -> Counters {
+        self.counters.clone()
+    }
+
+    /// Serves until `shutdown`. Then accepts no more connections, lets messages in work finish for up to
+    /// [`Options::drain_time`], closes all connections and removes unix sockets.
+    ///
+    /// # Errors
+    ///
+    /// When a listener breaks down; connections are ended as by a shutdown before.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, everything ends at once as by [`Shutdown::stop`].
+    pub async fn serve(self, listeners: Vec<Listener>, shutdown: Shutdown) -> Result<(), ServeError> {
+        let Self { make, accept: hook, options, counters } = self;
+        let drain_time = options.drain_time;
+        let (make, hook) = (Arc::new(make), Arc::new(hook));
+        let shared = Arc::new(Shared {
+            limits: Arc::new(options.limits),
+            options,
+            shutdown: shutdown.clone(),
+            counters,
+            admission: Admission::default(),
+            budget: Budget::default(),
+        });
+        let connections = TaskTracker::new();
+        // Connections are tasks of their own and would outlive this future.
+        let _stop = StopAtEnd(shutdown.clone());
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            let (make, hook) = (make.clone(), hook.clone());
+            let (shared, connections) = (shared.clone(), connections.clone());
+            accepting.spawn(async move {
+                let broken = tokio::select! {
+                    () = shared.shutdown.draining() => return Ok(()),
+                    broken = accept(&listener, Option::as_ref(&hook), &*make, &shared, &connections) => broken,
+                };
+                Err(ServeError { address: listener.to_string(), source: broken })
+            });
+        }
+        let mut result = Ok(());
+        tokio::select! {
+            () = shutdown.draining() => {}
+            Some(ended) = accepting.join_next() => {
+                result = ended.unwrap_or(Ok(()));
+                shutdown.drain();
+            }
+        }
+        while accepting.join_next().await.is_some() {}
+        connections.close();
+        tokio::select! {
+            () = connections.wait() => {}
+            () = shutdown.stopped() => {}
+            () = sleep(drain_time) => {
+                tracing::warn!("messages are still in work after {drain_time:?}, ending them");
+            }
+        }
+        shutdown.stop();
+        // Handlers of the end have a time limit of their own.
+        let _ = timeout(Duration::from_secs(20), connections.wait()).await;
+        result
+    }
+}
+
+/// Stops the connections when it is dropped.
+struct StopAtEnd(Shutdown);
+
+impl Drop for StopAtEnd {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

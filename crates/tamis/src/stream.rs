@@ -1,0 +1,113 @@
+//! A connection over TCP or a unix socket, by readiness: nothing is held while there is nothing to read.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use socket2::SockRef;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// Slices in one vectored write; more are written by the next one.
+const SLICES: usize = 64;
+
+/// Either kind of stream socket.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Waits until there is something to read, or the peer is gone.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
+        }
+    }
+
+    /// Whether bytes wait to be read, or the end of the stream does, asking the system and not the reactor.
+    pub(crate) fn has_input(&self) -> io::Result<bool> {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        let peeked = match self {
+            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        };
+        match peeked {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes no more, which the peer reads as the end.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+            Self::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+        }
+    }
+
+    /// Waits until there is room to write.
+    async fn writable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.writable().await,
+            Self::Unix(stream) => stream.writable().await,
+        }
+    }
+
+    /// Reads what is there into the buffer's spare room; `Ok(0)` is the end.
+    pub(crate) fn try_read(&self, buf: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read_buf(buf),
+            Self::Unix(stream) => stream.try_read_buf(buf),
+        }
+    }
+
+    /// Reads at least one byte; `Ok(0)` is the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub(crate) async fn read(&self, buf: &mut BytesMut) -> io::Result<usize> {
+        loop {
+            self.readable().await?;
+            match self.try_read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Writes everything; the peer must take some of it within each `time`.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was written is gone from `from`, nothing else is.
+    pub(crate) async fn write(&self, from: &mut impl Buf, time: Duration) -> io::Result<()> {
+        while from.has_remaining() {
+            match self.try_write(from) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    timeout(time, self.writable()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what fits now.
+    fn try_write(&self, from: &mut impl Buf) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = from.chunks_vectored(&mut slices);
+        let written = match self {
+            Self::Tcp(stream) => stream.try_write_vectored(&slices[..count]),
+            Self::Unix(stream) => stream.try_write_vectored(&slices[..count]),
+        }?;
+        from.advance(written);
+        Ok(written)
+    }
+}

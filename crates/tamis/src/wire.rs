@@ -1,0 +1,40 @@
+//! The protocol trace: every frame decoded, at target `tamis::wire`, level trace (D11).
+
+use bytes::Buf;
+use tamis_proto::{Frame, Output, trace};
+use tracing::Level;
+
+/// Where the frames go.
+pub(crate) const TARGET: &str = "tamis::wire";
+
+/// Whether anybody wants to see them. Nothing is formatted otherwise.
+pub(crate) fn enabled() -> bool {
+    tracing::enabled!(target: TARGET, Level::TRACE)
+}
+
+/// Logs frames from the MTA. The number of the connection is in the line itself, as its span is missing where
+/// this target alone is logged.
+pub(crate) fn from_mta(connection: Option<u64>, bytes: &[u8]) {
+    for_each(bytes, |frame| tracing::trace!(target: TARGET, connection, "> {}", trace::FromMta(frame)));
+}
+
+/// Logs frames from the filter.
+pub(crate) fn from_filter(connection: Option<u64>, bytes: &[u8]) {
+    for_each(bytes, |frame| tracing::trace!(target: TARGET, connection, "< {}", trace::FromFilter(frame)));
+}
+
+/// A copy of what waits in an output, to be shown.
+pub(crate) fn contents(output: &Output) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(output.len());
+    let mut slices = [std::io::IoSlice::new(&[]); 1024];
+    let count = output.chunks_vectored(&mut slices);
+    slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
+    bytes
+}
+
+fn for_each(mut bytes: &[u8], show: impl Fn(Frame<'_>)) {
+    while let Ok(Some((used, frame))) = Frame::parse(bytes, usize::MAX >> 1) {
+        show(frame);
+        bytes = &bytes[used..];
+    }
+}

@@ -1,0 +1,7 @@
+//! What the fuzz targets share: how they read their input, and how they look at what a session wrote.
+
+pub mod filter;
+pub mod input;
+pub mod wire;
+
+pub use input::Input;

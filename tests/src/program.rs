@@ -1,0 +1,116 @@
+//! The `tamis` program, as built from this workspace.
+
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Builds the program, once, and returns where it is.
+///
+/// # Panics
+///
+/// When it does not build.
+pub fn tamis_binary() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build).clone()
+}
+
+fn build() -> PathBuf {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "tamis-cli",
+            "--bin",
+            "tamis",
+            "--message-format=json-render-diagnostics",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs this test, so it can be run");
+    assert!(output.status.success(), "the tamis program does not build");
+    let messages = output.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{"));
+    let messages = messages.map(|line| serde_json::from_slice::<Value>(line).expect("cargo writes JSON"));
+    let mut programs = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    programs.next().expect("cargo names the program it has built")
+}
+
+/// `tamis serve` on a port of loopback; ended when dropped.
+#[derive(Debug)]
+pub struct Served {
+    child: Child,
+    log: Arc<(Mutex<Vec<String>>, Condvar)>,
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Served {
+    /// Starts the program with JSON log lines and returns when it listens.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start(address: SocketAddr, arguments: &[&str]) -> Self {
+        let mut child = Command::new(tamis_binary())
+            .args(["serve", "--log-format", "json", "--listen", &format!("inet:{address}")])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program was just built");
+        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+        let lines = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                lines.0.lock().expect("nobody panics with the lines").push(line);
+                lines.1.notify_all();
+            }
+        });
+        let served = Self { child, log };
+        served.wait_for("listening");
+        served
+    }
+
+    /// Waits for a log line with this text and returns it.
+    ///
+    /// # Panics
+    ///
+    /// When there is none in time.
+    pub fn wait_for(&self, text: &str) -> Value {
+        let lines = self.log.0.lock().expect("nobody panics with the lines");
+        let missing = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(text));
+        let waited = self.log.1.wait_timeout_while(lines, PATIENCE, missing);
+        let (lines, _) = waited.expect("nobody panics with the lines");
+        let found = lines.iter().find(|line| line.contains(text));
+        let line = found.unwrap_or_else(|| panic!("no {text:?} in the log:\n{}", lines.join("\n")));
+        serde_json::from_str(line).expect("the log is JSON")
+    }
+
+    /// Asks it to end and returns how it did.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be asked.
+    pub fn terminate(mut self) -> ExitStatus {
+        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(kill.expect("kill exists").success());
+        self.child.wait().expect("it is our child")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,19 @@
+//! The edit model judged by real Sendmail.
+//!
+//! `TAMIS_MODEL_CASES=2000 cargo test -p tamis-interop --test sendmail_model` tries more modifications.
+
+mod common;
+#[path = "common/model.rs"]
+mod model;
+
+use tamis_interop::mta::Kind;
+
+#[test]
+fn the_model_foretells_what_sendmail_delivers() {
+    model::check_deliveries(Kind::Sendmail);
+}
+
+#[test]
+fn the_next_filter_is_shown_what_the_model_shows() {
+    model::check_next_filter(Kind::Sendmail);
+}
