@@ -1,5 +1,6 @@
 //! Ports for the servers of a test.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -7,6 +8,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// while its server is being restarted.
 const FIRST: u16 = 10_000;
 const COUNT: u16 = 20_000;
+
+/// The kernel's number for the state of a socket that listens.
+const LISTEN: &str = "0A";
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
@@ -27,8 +31,23 @@ pub fn free() -> SocketAddr {
     panic!("no free port between {FIRST} and {}", FIRST + COUNT);
 }
 
+/// Tells whether somebody listens at this address, without connecting to it.
+pub fn is_listening(address: SocketAddr) -> bool {
+    let table = if address.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
+    let port = format!(":{:04X}", address.port());
+    fs::read_to_string(table).is_ok_and(|table| {
+        table.lines().any(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            let local = fields.next().is_some_and(|local| local.ends_with(&port));
+            local && fields.nth(1) == Some(LISTEN)
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+
     use super::*;
 
     #[test]
@@ -36,5 +55,16 @@ mod tests {
         let (one, two) = (free(), free());
         assert_ne!(one, two);
         TcpListener::bind(one).unwrap();
+    }
+
+    #[test]
+    fn listeners_are_seen_without_connecting() {
+        for loopback in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            let listener = TcpListener::bind((loopback, 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            assert!(is_listening(address));
+            drop(listener);
+            assert!(!is_listening(address));
+        }
     }
 }

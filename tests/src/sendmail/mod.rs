@@ -150,8 +150,9 @@ impl Sendmail {
 
     fn wait_until_up(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        // Not by connecting: that would be a session for the filter to see. The file is written once it listens.
-        while !fs::read(self.folder.path().join("pid")).is_ok_and(|pid| !pid.is_empty()) {
+        // Not by connecting: that would be a session for the filter to see. And not by its pid file, which Sendmail
+        // writes when the port is bound, a moment before it listens.
+        while !port::is_listening(self.smtp) {
             let ended = self.daemon.try_wait().expect("our child can be asked");
             if ended.is_some() || Instant::now() > deadline {
                 let start = fs::read_to_string(self.folder.path().join("start.log")).unwrap_or_default();
