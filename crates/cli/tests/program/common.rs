@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -113,6 +114,19 @@ impl Serve {
     pub(crate) fn signal(&self, name: &str) {
         let kill = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(kill.unwrap().success());
+    }
+
+    /// A connection that has said nothing yet.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let port = self.address.strip_prefix("inet:").unwrap().strip_suffix("@127.0.0.1").unwrap();
+        TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap()
+    }
+
+    /// Ends it gently; returns all that it logged.
+    pub(crate) fn end(mut self) -> Vec<String> {
+        self.signal("TERM");
+        assert_eq!(self.wait(), 0);
+        std::mem::take(&mut self.seen)
     }
 
     /// Waits for the end and returns the exit code.

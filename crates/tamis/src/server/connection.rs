@@ -120,16 +120,19 @@ impl<F: Filter> Connection<F> {
     pub(super) async fn run(mut self: Box<Self>) {
         let result = self.serve().await;
         Box::pin(self.conclude(&mut MessageState::default())).await;
-        if let Some(limit) = result.as_ref().err().and_then(Limit::of) {
+        let limit = result.as_ref().err().and_then(Limit::of);
+        if let Some(limit) = limit {
             self.shared.counters.exceed(limit);
         }
-        let peer = &self.peer.address;
+        let (peer, limit) = (&self.peer.address, limit.map(tracing::field::display));
         match result {
             Ok(()) => tracing::debug!("connection closed"),
-            Err(lost @ (Lost::Stopped | Lost::Idle(_))) => tracing::info!(%peer, "connection ended: {lost}"),
+            Err(lost @ (Lost::Stopped | Lost::Idle(_))) => {
+                tracing::info!(%peer, limit, "connection ended: {lost}");
+            }
             // Somebody has to change a setting, or the filter.
             Err(lost @ Lost::Negotiation(_)) => tracing::error!(%peer, "connection ended: {lost}"),
-            Err(lost) => tracing::warn!(%peer, "connection ended: {lost}"),
+            Err(lost) => tracing::warn!(%peer, limit, "connection ended: {lost}"),
         }
     }
 
@@ -307,11 +310,13 @@ impl<F: Filter> Connection<F> {
     /// Logs what is tolerated, once: an MTA that cuts off macros does so at every step.
     fn warn(&mut self) {
         let Some(warning) = self.session.warning() else { return };
-        if let Warning::TooManyMacros { .. } = warning {
-            self.shared.counters.exceed(Limit::Macros);
+        let limit = matches!(warning, Warning::TooManyMacros { .. }).then_some(Limit::Macros);
+        if let Some(limit) = limit {
+            self.shared.counters.exceed(limit);
         }
         if matches!(warning, Warning::RefusesMail { .. }) || !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(peer = %self.peer.address, "MTA: {warning}");
+            let limit = limit.map(tracing::field::display);
+            tracing::warn!(peer = %self.peer.address, limit, "MTA: {warning}");
         }
     }
 

@@ -66,7 +66,7 @@ impl Limit {
         Self::Argument,
     ];
 
-    /// Its name, as the setting is called.
+    /// Its name in the log, which is that of the option of `tamis serve`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connections => "max-connections",
@@ -76,14 +76,14 @@ impl Limit {
             Self::IdleTime => "idle-time",
             Self::FrameTime => "frame-time",
             Self::WriteTime => "write-time",
-            Self::Buffers => "buffers",
-            Self::Payload => "payload",
-            Self::Macros => "macros",
-            Self::MacroBytes => "macro-bytes",
-            Self::Headers => "headers",
-            Self::HeaderBytes => "header-bytes",
-            Self::Recipients => "recipients",
-            Self::Argument => "argument",
+            Self::Buffers => "max-buffers",
+            Self::Payload => "max-payload",
+            Self::Macros => "max-macros",
+            Self::MacroBytes => "max-macro-bytes",
+            Self::Headers => "max-headers",
+            Self::HeaderBytes => "max-header-bytes",
+            Self::Recipients => "max-recipients",
+            Self::Argument => "max-argument",
         }
     }
 
