@@ -11,12 +11,13 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::Shared;
-use super::admission::{Place, Throttle};
+use super::admission::Place;
 use super::allow::Hook;
 use super::call::{self, Ended};
 use super::connection::Connection;
 use super::limits::Limit;
 use super::listener::Listener;
+use super::throttle::Throttle;
 use crate::filter::{Filter, Peer};
 
 /// How often in a row accepting may fail for no transient reason before the listener is given up.
