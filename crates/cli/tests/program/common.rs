@@ -14,13 +14,23 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// Nothing takes that long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const MESSAGE: &str = "From: a@example.com\r\nSubject: hello\r\n\r\nHi!\r\n";
 
 /// The program, with a clean environment.
 pub(crate) fn tamis<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tamis"));
+    through([], args)
+}
+
+/// The program, started by another one.
+pub(crate) fn through<'a>(
+    starter: impl IntoIterator<Item = &'a str>,
+    args: impl IntoIterator<Item = &'a str>,
+) -> Command {
+    let mut words = starter.into_iter().chain([env!("CARGO_BIN_EXE_tamis")]);
+    let mut command = Command::new(words.next().expect("the program at least"));
+    command.args(words);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TAMIS_")) {
         command.env_remove(name);
     }

@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use tamis::proto::command::{Envelope, Header, Kind, Macros};
 use tamis::proto::{Actions, Command, Offer, Steps};
 
-use crate::common::Serve;
+use crate::common::{PATIENCE, Serve, tamis, through};
 
 #[test]
 fn connections_above_the_number_that_is_set_are_refused() {
@@ -145,10 +146,58 @@ fn macros_above_their_number_are_dropped_and_mail_passes() {
 
 #[test]
 fn limits_come_from_the_environment_too() {
-    let mut command = crate::common::tamis(["serve", "--listen", "inet:0@127.0.0.1"]);
+    let mut command = tamis(["serve", "--listen", "inet:0@127.0.0.1"]);
     command.env("TAMIS_MAX_RECIPIENTS", "1");
     let mut serve = Serve::spawn(command);
     assert_eq!(serve.send(&["--rcpt=a@example.com"]).code, 0);
     assert_eq!(serve.send(&["--rcpt=a@example.com", "--rcpt=b@example.com"]).code, 1);
     serve.wait_for("message has more than 1 recipients");
+}
+
+/// Negotiates, which takes a server that serves this connection.
+fn is_served(mut mta: &TcpStream) {
+    mta.set_read_timeout(Some(PATIENCE)).unwrap();
+    mta.write_all(&offer()).unwrap();
+    let mut answer = [0; 5];
+    mta.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[4], b'O');
+}
+
+#[test]
+fn server_without_file_descriptors_waits_for_some_and_goes_on() {
+    let limit = ["sh", "-c", "ulimit -n 40 && exec \"$0\" \"$@\""];
+    let mut serve = Serve::spawn(through(limit, ["serve", "--listen", "inet:0@127.0.0.1"]));
+    let warned = "the limit on open files lets 0 connections be open, fewer than --max-connections";
+    assert!(serve.seen.iter().any(|line| line.ends_with(warned)), "{:#?}", serve.seen);
+    let begin = Instant::now();
+    let first = serve.connect();
+    // Those that do not fit wait in the listener's queue.
+    let mut others: Vec<_> = (0..40).map(|_| serve.connect()).collect();
+    let refused = "cannot accept a connection on inet:0@127.0.0.1: Too many open files";
+    assert!(serve.wait_for(refused).contains(" limit=open-files"));
+    is_served(&first);
+    for lines in 1..3 {
+        let line = serve.wait_for(refused);
+        assert!(begin.elapsed().as_secs() >= lines, "more than a line a second");
+        // Held back are those of one second, and it waits for a tenth after each. On a machine that stood still
+        // there are none.
+        let more = line.split_once(" more since the last line like this");
+        let count = more.and_then(|(line, _)| line.rsplit("; ").next()?.parse::<u32>().ok());
+        assert!(count.is_none_or(|count| count <= 10) && count.is_some() == more.is_some(), "{line}");
+    }
+    let last = others.pop().unwrap();
+    drop(others);
+    is_served(&last);
+    let ran = serve.send(&[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    ends_in_order(&first);
+}
+
+/// Ends a session in order, with an answer before the end.
+fn ends_in_order(mut mta: &TcpStream) {
+    mta.write_all(&frame(&Command::Helo(b"h"))).unwrap();
+    mta.write_all(&frame(&Command::Quit)).unwrap();
+    let mut answer = Vec::new();
+    mta.read_to_end(&mut answer).unwrap();
+    assert!(answer.ends_with(b"\0\0\0\x01c"), "{answer:?}");
 }

@@ -45,11 +45,13 @@ where
                 if failures == MAX_FAILURES {
                     return error;
                 }
-                if is_shortage(&error) {
-                    shared.counters.exceed(Limit::OpenFiles);
+                let limit = is_shortage(&error).then_some(Limit::OpenFiles);
+                if let Some(limit) = limit {
+                    shared.counters.exceed(limit);
                 }
                 if let Some(more) = errors.pass() {
-                    tracing::error!("cannot accept a connection on {listener}: {error}{more}");
+                    let limit = limit.map(tracing::field::display);
+                    tracing::error!(limit, "cannot accept a connection on {listener}: {error}{more}");
                 }
                 sleep(Duration::from_millis(100) * (failures + 1)).await;
                 continue;
