@@ -1,6 +1,7 @@
 //! Tests that run the program itself.
 
 mod common;
+mod limits;
 mod others;
 mod send;
 mod serve;

@@ -3,16 +3,21 @@
 mod accept;
 mod admission;
 mod allow;
+mod budget;
 mod call;
 mod connection;
 mod counters;
 mod limits;
 mod listener;
+mod lost;
 mod options;
 mod resolve;
 mod shutdown;
 mod step;
 mod stranger;
+mod throttle;
+mod unix;
+mod work;
 
 use std::io;
 use std::sync::Arc;
@@ -27,7 +32,7 @@ use crate::filter::{BoxError, Filter, Peer};
 use accept::accept;
 use admission::Admission;
 use allow::Hook;
-use limits::Budget;
+use budget::Budget;
 
 pub use crate::permission::in_postfix_chroot;
 pub use allow::{AllowList, NotAllowed};

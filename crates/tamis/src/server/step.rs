@@ -5,7 +5,9 @@ use std::fmt::Display;
 use tamis_proto::{Event as Received, Misuse, Offer, Output, See, Sent, Stage, Verdict, trace};
 
 use super::call::{self, Around, Ended};
-use super::connection::{Connection, Lost, Turn, Work};
+use super::connection::Connection;
+use super::lost::Lost;
+use super::work::{Turn, Work};
 use crate::filter::{Context, Event, Filter, MessageState, Now, Reply};
 
 impl<F: Filter> Connection<F> {
