@@ -233,15 +233,14 @@ mod tests {
     #[test]
     fn it_compares_with_strings_and_bytes_on_both_sides() {
         let text = Text::from("Mx");
-        assert!(text == *"Mx" && text == "Mx" && "Mx" == text && text == String::from("Mx"));
-        assert!(
-            text == b"Mx"
-                && text == *b"Mx"
-                && text == b"Mx"[..]
-                && b"Mx"[..] == text
-                && text == b"Mx".to_vec()
-        );
-        assert!(text != "mx" && text.eq_ignore_case("mX") && !text.eq_ignore_case("my"));
+        assert_eq!(text, "Mx");
+        assert_eq!("Mx", text);
+        assert_eq!(text, *"Mx");
+        assert_eq!(text, b"Mx");
+        assert_eq!(b"Mx"[..], text);
+        assert_eq!(text, Bytes::from_static(b"Mx"));
+        assert_ne!(text, "mx");
+        assert!(text.eq_ignore_case("mX") && !text.eq_ignore_case("my"));
     }
 
     #[test]
