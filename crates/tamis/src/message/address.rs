@@ -208,7 +208,7 @@ impl fmt::Display for Address {
 /// As it was written, in quotes and escaped as [`Text::escaped`] does.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", Escaped(&self.raw))
+        fmt::Debug::fmt(&Escaped(&self.raw), f)
     }
 }
 
