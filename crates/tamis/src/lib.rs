@@ -41,6 +41,7 @@
 
 pub mod client;
 pub mod filter;
+pub mod message;
 mod permission;
 pub mod server;
 mod stream;
