@@ -42,6 +42,7 @@
 pub mod client;
 pub mod filter;
 pub mod handler;
+pub mod message;
 mod permission;
 pub mod server;
 mod stream;

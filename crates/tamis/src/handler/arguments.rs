@@ -5,6 +5,7 @@ use tamis_proto::{Needs, Offer};
 
 use super::Field;
 use crate::filter::Context;
+use crate::message::Text;
 use tamis_proto::command::{Connect as ClientOf, Envelope};
 
 /// Declares the trait of a handler that is given a context, and a subject if its event has one.
@@ -45,7 +46,7 @@ arguments! {
     "What `helo` may be given: the client's name and the context."
     Helo("the handler `helo` is not given a `{Self}`")
     "its arguments are `name: &tamis::message::Text` and `cx: &mut tamis::Context<'_, {M}>`, in any order; each can be left out"
-    Bytes => Bytes;
+    Text => Text;
 
     "What `mail` may be given: the sender and the context."
     Mail("the handler `mail` is not given a `{Self}`")
@@ -85,7 +86,7 @@ arguments! {
     "What `unknown` may be given: the command line and the context."
     Unknown("the handler `unknown` is not given a `{Self}`")
     "its arguments are `line: &tamis::message::Text` and `cx: &mut tamis::Context<'_, {M}>`, in any order; each can be left out"
-    Bytes => Bytes;
+    Text => Text;
 
     "What `abort` may be given: the context, with the state of the message that is dropped."
     Abort("the handler `abort` is not given a `{Self}`")
