@@ -98,7 +98,7 @@ impl Block {
         if let Some((path, _)) = &block.trait_ {
             let name = block.self_ty.to_token_stream();
             let text = format!("the trait is implemented by the attribute: write `impl {name} {{ … }}`");
-            return Err(Error::new(path.span(), text));
+            return Err(Error::new_spanned(path, text));
         }
         let mut read = Self {
             inherent: ItemImpl { items: Vec::new(), ..block },
@@ -128,7 +128,7 @@ impl Block {
             ImplItem::Macro(call) => {
                 let text =
                     "what a macro makes here would not be seen as a handler; call it in another `impl` block";
-                self.errors.push(Error::new(call.span(), text));
+                self.errors.push(Error::new_spanned(call, text));
             }
             other => self.inherent.items.push(other),
         }
@@ -143,20 +143,28 @@ impl Handler {
         let is_type = |param: &&GenericParam| !matches!(param, GenericParam::Lifetime(_));
         if let Some(param) = sig.generics.params.iter().find(is_type) {
             let text = format!(
-                "nobody could say what this is when `{}` is called; move it to the `impl`",
+                "nothing says what this is when `{}` is called; declare it at the `impl`",
                 known.name
             );
-            return Err(Error::new(param.span(), text));
+            return Err(Error::new_spanned(param, text));
         }
         let typed = |argument: &FnArg| match argument {
             FnArg::Typed(argument) => Some((*argument.ty).clone()),
             FnArg::Receiver(_) => None,
         };
+        let arguments: Vec<Type> = sig.inputs.iter().filter_map(typed).collect();
+        // Two of them would be found out only when the handler is called.
+        let is_context =
+            |argument: &&Type| matches!(argument, Type::Reference(to) if to.mutability.is_some());
+        if let Some(second) = arguments.iter().filter(is_context).nth(1) {
+            let text = format!("`{}` is given one `&mut`, that of its context", known.name);
+            return Err(Error::new_spanned(second, text));
+        }
         Ok(Self {
             known,
             name: sig.ident.clone(),
             is_async: sig.asyncness.is_some(),
-            arguments: sig.inputs.iter().filter_map(typed).collect(),
+            arguments,
             output: output(method, known)?,
             cfg: conditions(&method.attrs),
         })
@@ -217,7 +225,7 @@ fn output(method: &ImplItemFn, known: &Known) -> Result<TokenStream> {
                 "what `{}` returns has to be written out: {instead}; if it is a future, write `async fn`",
                 known.name
             );
-            Err(Error::new(output.span(), text))
+            Err(Error::new_spanned(output, text))
         }
         ReturnType::Type(_, output) => Ok(output.to_token_stream()),
     }

@@ -22,10 +22,9 @@
 //! }
 //! ```
 
-use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
-use syn::spanned::Spanned;
-use syn::{Error, Ident};
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote};
+use syn::{Error, Ident, Type};
 
 use crate::block::{Block, Handler, Kind, conditions};
 use crate::options::Options;
@@ -33,10 +32,9 @@ use crate::options::Options;
 /// The block and the trait's `impl`. Where something is wrong, as much of both as is right comes with the errors, so
 /// that these are all that the author sees.
 pub(crate) fn expand(options: TokenStream, block: TokenStream) -> TokenStream {
-    let unread = block.clone();
     let block = match Block::parse(block) {
         Ok(block) => block,
-        Err(error) => return [error.into_compile_error(), unread].into_iter().collect(),
+        Err(error) => return error.into_compile_error(),
     };
     let (options, error) = match Options::parse(options) {
         Ok(options) => (options, None),
@@ -214,10 +212,9 @@ impl Output<'_> {
         let [first, second] = given;
         let (name, of) = (&handler.name, event(handler));
         let arguments = handler.arguments.iter().map(|argument| {
-            // So that what the compiler has to say about it is said there.
-            let span = argument.span().resolved_at(Span::mixed_site());
-            let take = quote_spanned!(span=> #tamis::handler::arguments::#of::take);
-            quote_spanned!(span=> #take(#first, #second))
+            let place = |tokens| in_place_of(argument, tokens);
+            let (first, second) = (place(first.clone()), place(second.clone()));
+            place(quote!(#tamis::handler::arguments::#of::take(#first, #second)))
         });
         let wait = handler.is_async.then(|| quote!(.await));
         quote!(Self::#name(self, #(#arguments),*) #wait)
@@ -226,6 +223,21 @@ impl Output<'_> {
     fn handlers(&self, kind: Kind) -> impl Iterator<Item = &Handler> {
         self.block.handlers.iter().filter(move |handler| handler.known.kind == kind)
     }
+}
+
+/// Tokens as if they stood where a type stands, so that what the compiler has to say about them is said there.
+fn in_place_of(argument: &Type, tokens: TokenStream) -> TokenStream {
+    let place: Vec<Span> = argument.to_token_stream().into_iter().map(|token| token.span()).collect();
+    let (Some(begin), Some(end)) = (place.first(), place.last()) else { return tokens };
+    let mut tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    // A span reaches from its first token to its last.
+    tokens.iter_mut().for_each(|token| token.set_span(begin.resolved_at(Span::call_site())));
+    tokens
+        .iter_mut()
+        .next_back()
+        .into_iter()
+        .for_each(|last| last.set_span(end.resolved_at(Span::call_site())));
+    tokens.into_iter().collect()
 }
 
 /// The variant of `Event` and `Stage`, and the trait of arguments.

@@ -3,9 +3,9 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::meta::ParseNestedMeta;
-use syn::parse::Parser;
+use syn::parse::{Parse, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Error, LitBool, LitStr, Path, Result, Token, bracketed};
+use syn::{Error, LitBool, LitStr, Path, Result, Token, bracketed, token};
 
 use crate::names;
 
@@ -81,19 +81,19 @@ impl Options {
     fn read(&mut self, name: &Ident, meta: &ParseNestedMeta<'_>) -> Result<()> {
         let option = OPTIONS[names::find(name, "an option of `tamis::filter`", &OPTIONS, |name| name)?];
         match option {
-            "require" => self.require = actions(meta)?,
-            "allow" => self.allow = actions(meta)?,
+            "require" => self.require = actions(name, meta)?,
+            "allow" => self.allow = actions(name, meta)?,
             "if_missing" => {
-                let policy: Ident = meta.value()?.parse()?;
+                let policy: Ident = value(name, meta, "tempfail")?;
                 let at = names::find(&policy, "a policy for missing actions", &IF_MISSING, |(name, _)| name)?;
                 self.if_missing = Some(Ident::new(IF_MISSING[at].1, policy.span()));
             }
-            "macros" => meta.parse_nested_meta(|stage| {
+            "macros" => list(name, meta, "mail = [\"auth_authen\"]", |stage| {
                 self.macros.push(macro_list(&stage)?);
                 Ok(())
             })?,
-            "data_size" => self.data_size = Some(data_size(&meta.value()?.parse()?)?),
-            "skip" => self.skip = Some(meta.value()?.parse()?),
+            "data_size" => self.data_size = Some(data_size(&value(name, meta, "\"256k\"")?)?),
+            "skip" => self.skip = Some(value(name, meta, "false")?),
             "rejected_recipients" => self.rejected_recipients = flag(name, meta)?,
             "leading_space" => self.leading_space = flag(name, meta)?,
             "crate" => self.krate = Some(meta.value()?.call(Path::parse_mod_style)?),
@@ -157,9 +157,30 @@ fn flag(name: &Ident, meta: &ParseNestedMeta<'_>) -> Result<bool> {
     Err(meta.input.error(format!("`{name}` has no value: write it, or leave it out")))
 }
 
-fn actions(meta: &ParseNestedMeta<'_>) -> Result<Vec<Ident>> {
+/// An option that has one value.
+fn value<T: Parse>(option: &Ident, meta: &ParseNestedMeta<'_>, example: &str) -> Result<T> {
+    if !meta.input.peek(Token![=]) {
+        return Err(Error::new(option.span(), format!("`{option}` has a value: `{option} = {example}`")));
+    }
+    meta.value()?.parse()
+}
+
+/// An option that has a list in parentheses.
+fn list(
+    option: &Ident,
+    meta: &ParseNestedMeta<'_>,
+    example: &str,
+    each: impl FnMut(ParseNestedMeta<'_>) -> Result<()>,
+) -> Result<()> {
+    if !meta.input.peek(token::Paren) {
+        return Err(Error::new(option.span(), format!("`{option}` has a list: `{option}({example})`")));
+    }
+    meta.parse_nested_meta(each)
+}
+
+fn actions(option: &Ident, meta: &ParseNestedMeta<'_>) -> Result<Vec<Ident>> {
     let mut flags = Vec::new();
-    meta.parse_nested_meta(|action| {
+    list(option, meta, "add_headers", |action| {
         let written = name(&action)?;
         let at = names::find(&written, "an action", &ACTIONS, |name| name)?;
         flags.push(Ident::new(&ACTIONS[at].to_uppercase(), written.span()));

@@ -23,13 +23,16 @@ macro_rules! arguments {
             fn take(cx: &mut Option<&'x mut Context<'c, M>>, subject: &'e $subject) -> Self;
         }
 
+        #[diagnostic::do_not_recommend]
         impl<'x, 'c, M> $name<'x, '_, 'c, M> for &'x mut Context<'c, M> {
             fn take(cx: &mut Option<Self>, _: &$subject) -> Self {
                 cx.take().expect("a handler has one argument of this type")
             }
         }
 
-        $($(impl<'e, M> $name<'_, 'e, '_, M> for &'e $given {
+        $($(
+        #[diagnostic::do_not_recommend]
+        impl<'e, M> $name<'_, 'e, '_, M> for &'e $given {
             fn take(_: &mut Option<&mut Context<'_, M>>, subject: &'e $subject) -> Self {
                 subject
             }
