@@ -32,7 +32,7 @@
 //! # }
 //! ```
 //!
-//! - [`filter`]: what a filter is and what it can do.
+//! - [`mod@filter`]: what a filter is and what it can do.
 //! - [`server`]: listening, running filters, shutting down.
 //! - [`client`]: the other role; talks to any milter as Postfix or Sendmail would.
 //!
@@ -41,6 +41,7 @@
 
 pub mod client;
 pub mod filter;
+pub mod handler;
 pub mod message;
 mod permission;
 pub mod server;
@@ -50,6 +51,7 @@ mod wire;
 pub use tamis_proto as proto;
 
 pub use filter::{BoxError, BoxFilter, Context, Credentials, Event, Filter, Now, Peer, PeerAddress, Reply};
+pub use handler::filter;
 pub use proto::address::SocketSpec;
 pub use proto::{Actions, DataSize, Edit, IfMissing, MacroStage, Needs, Offer, SmtpReply, Stage, Verdict};
 pub use server::{Options, Server, Shutdown, bind, serve};
