@@ -4,7 +4,8 @@ use bytes::Bytes;
 use tamis_proto::edit::validate;
 use tamis_proto::{Actions, Edit, FilterSession, MacroTable, Misuse, Stage};
 
-use super::Peer;
+use super::{NotCollected, Peer, Transaction};
+use crate::message::{Allowance, Body, Budget, Envelope, Facts, Headers, Replacement};
 
 /// The surroundings of an event: the message's state, macros, and modifications to ask for.
 ///
@@ -12,24 +13,35 @@ use super::Peer;
 /// with a message that gets no further and with a step that fails. Each call fails at once if there is no message
 /// yet, if the action was not negotiated, if the text could end a header field early, or if it does not fit a
 /// packet; nothing is kept then.
+///
+/// Header fields are best edited in [`headers_mut`](Self::headers_mut), by field and place: the methods here count
+/// as the wire does, and what they ask for comes after all of that.
 pub struct Context<'a, M> {
     /// State of the message.
     pub message: &'a mut M,
-    edits: &'a mut Vec<Edit<Bytes>>,
-    session: &'a FilterSession,
-    peer: &'a Peer,
+    transaction: &'a mut Transaction,
+    surroundings: Surroundings<'a>,
+}
+
+/// What a handler can look at and not change.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) session: &'a FilterSession,
+    pub(crate) peer: &'a Peer,
+    pub(crate) envelope: Option<&'a Envelope>,
+    pub(crate) budget: &'a Budget,
 }
 
 /// What is kept for a message.
 #[derive(Default)]
 pub(crate) struct MessageState<M> {
     pub(crate) state: M,
-    pub(crate) edits: Vec<Edit<Bytes>>,
+    pub(crate) transaction: Transaction,
 }
 
 impl<'a, M> Context<'a, M> {
-    pub(crate) fn new(message: &'a mut MessageState<M>, session: &'a FilterSession, peer: &'a Peer) -> Self {
-        Self { message: &mut message.state, edits: &mut message.edits, session, peer }
+    pub(crate) fn new(message: &'a mut MessageState<M>, surroundings: Surroundings<'a>) -> Self {
+        Self { message: &mut message.state, transaction: &mut message.transaction, surroundings }
     }
 
     /// The same surroundings with another view of the message's state.
@@ -37,28 +49,79 @@ impl<'a, M> Context<'a, M> {
         &'b mut self,
         view: impl FnOnce(&'b mut M) -> &'b mut N,
     ) -> Context<'b, N> {
-        Context { message: view(self.message), edits: self.edits, session: self.session, peer: self.peer }
+        Context {
+            message: view(self.message),
+            transaction: self.transaction,
+            surroundings: self.surroundings,
+        }
     }
 
     /// The MTA's end of the connection.
     pub fn peer(&self) -> &Peer {
-        self.peer
+        self.surroundings.peer
+    }
+
+    /// Client, sender and recipients, as far as they were seen. Recipients that this filter refused are left out.
+    ///
+    /// # Errors
+    ///
+    /// When the filter did not declare that it wants them: [`Collect::envelope`](crate::Collect::envelope).
+    pub fn envelope(&self) -> Result<&'a Envelope, NotCollected> {
+        self.surroundings.envelope.ok_or(NotCollected::Undeclared("envelope"))
+    }
+
+    /// The header, as far as it was seen and with all edits so far.
+    ///
+    /// # Errors
+    ///
+    /// When the filter did not declare that it wants it: [`Collect::headers`](crate::Collect::headers).
+    pub fn headers(&self) -> Result<&Headers, NotCollected> {
+        self.transaction.headers()
+    }
+
+    /// The header, to edit it. The edits take place at the end of the message, if it gets there.
+    ///
+    /// # Errors
+    ///
+    /// As [`headers`](Self::headers).
+    pub fn headers_mut(&mut self) -> Result<&mut Headers, NotCollected> {
+        self.transaction.headers_mut()
+    }
+
+    /// The body as it came, at end of message.
+    ///
+    /// # Errors
+    ///
+    /// When the filter did not declare that it wants it: [`Collect::body`](crate::Collect::body), and before the end
+    /// of the message.
+    pub fn body(&self) -> Result<&Body, NotCollected> {
+        self.transaction.body()
+    }
+
+    /// What a new body may take of memory and disk, for making a [`Replacement`].
+    pub fn allowance(&mut self) -> Allowance {
+        self.transaction.allowance(self.surroundings.budget)
+    }
+
+    /// Facts that the MTA tells in macros: queue id, TLS, who logged in.
+    pub fn facts(&self) -> Facts<'a> {
+        Facts::new(self.surroundings.session.macros())
     }
 
     /// The stage being handled; none for abort and close.
     pub fn stage(&self) -> Option<Stage> {
-        self.session.waits_for()
+        self.surroundings.session.waits_for()
     }
 
     /// The value of a macro, with or without braces around its name, if the MTA sent it.
     #[doc(alias = "smfi_getsymval")]
     pub fn macro_value(&self, name: &str) -> Option<&[u8]> {
-        self.session.macros().get(name)
+        self.surroundings.session.macros().get(name)
     }
 
     /// All macros that are visible now.
     pub fn macros(&self) -> &MacroTable {
-        self.session.macros()
+        self.surroundings.session.macros()
     }
 
     /// The queue id, if the MTA told it yet. Postfix does after the first recipient.
@@ -68,12 +131,12 @@ impl<'a, M> Context<'a, M> {
 
     /// The actions that were negotiated.
     pub fn actions(&self) -> Actions {
-        self.session.actions()
+        self.surroundings.session.actions()
     }
 
     /// Modifications asked for so far, in order.
     pub fn edits(&self) -> &[Edit<Bytes>] {
-        self.edits
+        &self.transaction.edits
     }
 
     /// Appends a header field. CRLF before a continuation line becomes LF.
@@ -179,6 +242,19 @@ impl<'a, M> Context<'a, M> {
         self.edit(Edit::ReplaceBody(body.into()))
     }
 
+    /// Replaces the body by one that was made as a whole, which may be larger than memory. The last one counts, and
+    /// takes the place of what [`replace_body`](Self::replace_body) was given.
+    ///
+    /// # Errors
+    ///
+    /// As said at [`Context`].
+    #[doc(alias = "smfi_replacebody")]
+    pub fn replace_body_with(&mut self, body: impl Into<Replacement>) -> Result<(), Misuse> {
+        self.check(&Edit::ReplaceBody(Bytes::new()))?;
+        self.transaction.replacement = Some(body.into());
+        Ok(())
+    }
+
     /// Has the MTA hold the message. A verdict is still needed.
     ///
     /// # Errors
@@ -196,12 +272,14 @@ impl<'a, M> Context<'a, M> {
     ///
     /// As said at [`Context`].
     pub fn edit(&mut self, edit: Edit<Bytes>) -> Result<(), Misuse> {
-        if !self.session.in_message() {
-            return Err(Misuse::NotAtEndOfMessage);
-        }
-        self.session.check_edit(&edit)?;
-        self.edits.push(edit);
+        self.check(&edit)?;
+        self.transaction.edits.push(edit);
         Ok(())
+    }
+
+    fn check(&self, edit: &Edit<Bytes>) -> Result<(), Misuse> {
+        let session = self.surroundings.session;
+        if session.in_message() { session.check_edit(edit) } else { Err(Misuse::NotAtEndOfMessage) }
     }
 }
 

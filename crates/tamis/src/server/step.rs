@@ -2,13 +2,25 @@
 
 use std::fmt::Display;
 
-use tamis_proto::{Event as Received, Misuse, Offer, Output, See, Sent, Stage, Verdict, trace};
+use bytes::{Bytes, BytesMut};
+use tamis_proto::{
+    Event as Received, FilterSession, Misuse, Offer, Output, See, Sent, Stage, Verdict, trace,
+};
 
+use super::Shared;
+use super::budget::Held;
 use super::call::{self, Around, Ended};
 use super::connection::Connection;
 use super::lost::Lost;
 use super::work::{Turn, Work};
-use crate::filter::{Context, Event, Filter, MessageState, Now, Reply};
+use crate::filter::{
+    Asked, BoxError, Called, Context, Event, Filter, MessageState, Now, Peer, Reply, Surroundings,
+};
+use crate::message::Facts;
+use crate::stream::Stream;
+
+/// Bytes of a new body that wait to be written before more of it is read.
+const BODY_AHEAD: usize = 128 * 1024;
 
 impl<F: Filter> Connection<F> {
     pub(super) async fn handle(&mut self, work: &mut Work<F>, event: Event) -> Result<(), Lost> {
@@ -23,10 +35,11 @@ impl<F: Filter> Connection<F> {
                 let stage = event.stage().expect("all other events have a stage");
                 if stage == Stage::Mail || stage.in_message() && !work.open {
                     self.end_message(work);
-                    work.open = true;
+                    self.begin_message(work);
                 }
+                self.observe(stage, &event);
                 let verdict = self.verdict(work, stage, event).await?;
-                self.answer(work, stage, verdict);
+                self.answer(work, stage, verdict).await?;
                 self.settle(work);
                 Ok(())
             }
@@ -69,9 +82,13 @@ impl<F: Filter> Connection<F> {
             id: peer.id,
         };
         // Called inside, so that a panic of what is no `async fn` is caught too.
-        let needs = match call::run(async { filter.negotiate(&offer).await }, around).await {
-            Ended::Done(Ok(needs)) => needs,
-            Ended::Done(Err(error)) => return Err(Lost::Negotiation(error.to_string())),
+        let asked = async { (filter.collect(), filter.negotiate(&offer).await) };
+        let needs = match call::run(asked, around).await {
+            Ended::Done((collect, Ok(needs))) => {
+                self.collect = collect;
+                needs
+            }
+            Ended::Done((_, Err(error))) => return Err(Lost::Negotiation(error.to_string())),
             Ended::Panicked(text) => {
                 self.dead = true;
                 return Err(Lost::Negotiation(format!("the filter panicked: {text}")));
@@ -81,9 +98,11 @@ impl<F: Filter> Connection<F> {
             }
             Ended::Lost(lost) => return Err(lost),
         };
-        // The end of message is always answered, so that a failure there can be told.
         self.watches_end = needs.sees(Stage::EndOfMessage) == See::Watch;
-        let needs = if self.watches_end { needs.answer([Stage::EndOfMessage]) } else { needs };
+        self.called = Called::by(&needs);
+        self.envelope = self.collect.envelope.then(Box::default);
+        // The end of message is always answered: that is where modifications leave and a failure can be told.
+        let needs = self.collect.add_to(needs).answer([Stage::EndOfMessage]);
         let agreement =
             self.session.negotiate(&needs).map_err(|refusal| Lost::Negotiation(refusal.to_string()))?;
         tracing::debug!(
@@ -107,8 +126,17 @@ impl<F: Filter> Connection<F> {
             Turn::Filter if self.dead => return Ok(Verdict::Continue),
             Turn::Filter => {}
         }
-        let asked = work.message.edits.len();
-        let what = match self.call(work, stage, event).await {
+        let asked = work.message.transaction.asked();
+        let kept = self.keep(work, stage, &event).await;
+        let ended = match kept {
+            Ended::Done(Ok(())) if !self.called.at(stage) => return Ok(Verdict::Continue),
+            Ended::Done(Ok(())) => self.call(work, stage, event).await,
+            Ended::Done(Err(error)) => Ended::Done(Err(error)),
+            Ended::Panicked(text) => Ended::Panicked(text),
+            Ended::TimedOut(limit) => Ended::TimedOut(limit),
+            Ended::Lost(lost) => Ended::Lost(lost),
+        };
+        let what = match ended {
             Ended::Done(Ok(verdict)) => {
                 if stage != Stage::EndOfMessage || !self.watches_end || verdict == Verdict::Continue {
                     return Ok(verdict);
@@ -124,7 +152,7 @@ impl<F: Filter> Connection<F> {
             Ended::Lost(lost) => return Err(lost),
         };
         // A step that failed asks for nothing, a filter that panicked never did.
-        work.message.edits.truncate(if self.dead { 0 } else { asked });
+        work.message.transaction.take_back(if self.dead { Asked::default() } else { asked });
         Ok(self.failed(work, stage, &what))
     }
 
@@ -146,7 +174,7 @@ impl<F: Filter> Connection<F> {
         };
         if stage.in_message() && verdict != Verdict::Continue {
             work.turn = Turn::Failed;
-            work.message.edits.clear();
+            work.message.transaction.take_back(Asked::default());
         }
         let due = self.session.takes_verdict();
         if !due || stage == Stage::Rcpt {
@@ -156,58 +184,50 @@ impl<F: Filter> Connection<F> {
     }
 
     /// Gives the verdict to the session, at end of message after the modifications.
-    fn answer(&mut self, work: &mut Work<F>, stage: Stage, mut verdict: Verdict) {
-        if stage == Stage::EndOfMessage && matches!(verdict, Verdict::Continue | Verdict::Accept) {
-            for edit in std::mem::take(&mut work.message.edits) {
-                if let Err(misuse) = self.session.edit(edit) {
-                    // Modifications were checked when they were asked for, so this is ours to explain.
-                    verdict = self.failed(work, stage, &misuse);
-                    break;
-                }
-            }
+    async fn answer(&mut self, work: &mut Work<F>, stage: Stage, mut verdict: Verdict) -> Result<(), Lost> {
+        if stage == Stage::EndOfMessage
+            && !verdict.stops()
+            && let Err(what) = self.modify(work).await?
+        {
+            // Modifications were checked when they were asked for, so this is ours to explain.
+            verdict = self.failed(work, stage, &what);
         }
         let early = stage.in_message() && stage != Stage::EndOfMessage && self.session.takes_verdict();
-        if verdict == Verdict::Accept && early && !work.message.edits.is_empty() {
+        if verdict == Verdict::Accept && early && work.message.transaction.is_changed() {
             work.turn = Turn::Accepted;
             verdict = if stage == Stage::Body { Verdict::Skip } else { Verdict::Continue };
         }
+        let refuses = verdict.stops();
         match self.session.respond(verdict.clone()) {
             Ok(Sent::ContinueInstead) => {
                 tracing::warn!(%stage, "MTAs misbehave on {verdict} at this stage, continue was sent instead");
             }
-            Ok(_) => {}
+            Ok(_) => {
+                if let (Some(envelope), Stage::Rcpt, true) = (&mut self.envelope, stage, refuses) {
+                    envelope.remove_last_recipient();
+                }
+            }
             // A verdict that the stage does not know is a failure like any other.
             Err(misuse) => {
                 let instead = self.failed(work, stage, &misuse);
                 self.session.respond(instead).expect("the verdict of a failure is known to every stage");
             }
         }
+        Ok(())
     }
 
     /// Has the filter handle an event that the MTA waits for, or may wait for.
     async fn call(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Ended<Reply> {
-        let Self { stream, session, filter, peer, shared, held, .. } = self;
-        let options = &shared.options;
-        let progress = session.progress_frame().ok().map(|frame| (frame, options.progress_every));
+        let Self { stream, session, filter, peer, shared, held, envelope, .. } = self;
         let mut pending = std::mem::take(session.output());
-        let mut cx = Context::new(&mut work.message, session, peer);
+        let envelope = envelope.as_deref();
+        let mut cx = Context::new(
+            &mut work.message,
+            Surroundings { session, peer, envelope, budget: &shared.bodies },
+        );
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
-                let around = Around {
-                    stream,
-                    pending: &mut pending,
-                    buf: &mut work.buf,
-                    held,
-                    read_ahead: options.read_ahead,
-                    limit: match stage {
-                        Stage::EndOfMessage => options.end_of_message_time,
-                        _ => options.stage_time,
-                    },
-                    progress,
-                    write_time: options.write_time,
-                    shutdown: &shared.shutdown,
-                    id: peer.id,
-                };
+                let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, peer);
                 call::run(async { filter.on(&mut cx, event).await }, around).await
             }
             Ok(Now::Done(reply)) => Ended::Done(reply),
@@ -217,14 +237,73 @@ impl<F: Filter> Connection<F> {
         ended
     }
 
+    /// Keeps what the filter wants to have of the message, which may have to wait for room.
+    async fn keep(&mut self, work: &mut Work<F>, stage: Stage, event: &Event) -> Ended<Result<(), BoxError>> {
+        let Self { stream, session, peer, shared, held, .. } = self;
+        let transaction = &mut work.message.transaction;
+        if stage == Stage::Header {
+            transaction.note_macros(session.macros());
+        }
+        let Some(keeping) = transaction.keep(event) else { return Ended::Done(Ok(())) };
+        let mut pending = std::mem::take(session.output());
+        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, peer);
+        let ended = call::run(keeping, around).await;
+        *session.output() = pending;
+        ended
+    }
+
+    /// Sends the modifications. The inner error is what is wrong with them.
+    async fn modify(&mut self, work: &mut Work<F>) -> Result<Result<(), BoxError>, Lost> {
+        let transaction = std::mem::take(&mut work.message.transaction);
+        let target = self.shared.options.mta.unwrap_or_else(|| transaction.guess(self.session.macros()));
+        let (edits, replacement) = match transaction.edits(target) {
+            Ok(edits) => edits,
+            Err(error) => return Ok(Err(error)),
+        };
+        for edit in edits {
+            if let Err(misuse) = self.session.edit(edit) {
+                return Ok(Err(misuse.into()));
+            }
+        }
+        let Some(replacement) = replacement else { return Ok(Ok(())) };
+        let mut packets = replacement.packets();
+        while let Some(packet) = packets.next().await {
+            let sent = match packet {
+                Ok(packet) => self.session.body_packet(packet).map_err(BoxError::from),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = sent {
+                return Ok(Err(error));
+            }
+            if self.session.output().len() >= BODY_AHEAD {
+                self.flush().await?;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Takes note of what belongs to the envelope.
+    fn observe(&mut self, stage: Stage, event: &Event) {
+        let Some(envelope) = &mut self.envelope else { return };
+        let facts = Facts::new(self.session.macros());
+        if stage.in_message() {
+            envelope.observe(event, facts);
+        } else {
+            // It stays for long, and must not keep alive what was read with it.
+            envelope.observe(&event.clone().map(|bytes| Bytes::copy_from_slice(&bytes)), facts);
+        }
+    }
+
     /// Tells the filter something that is not answered.
     async fn notify(&mut self, message: &mut MessageState<F::Message>, event: Event) {
         if self.dead {
             return;
         }
         let name = event.name();
-        let Self { session, filter, peer, shared, .. } = self;
-        let mut cx = Context::new(message, session, peer);
+        let Self { session, filter, peer, shared, envelope, .. } = self;
+        let envelope = envelope.as_deref();
+        let mut cx =
+            Context::new(message, Surroundings { session, peer, envelope, budget: &shared.bodies });
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
                 let handler = async { filter.on(&mut cx, event).await };
@@ -248,8 +327,17 @@ impl<F: Filter> Connection<F> {
         }
     }
 
+    fn begin_message(&mut self, work: &mut Work<F>) {
+        work.open = true;
+        let (actions, own_space) = (self.session.actions(), self.session.keeps_leading_space());
+        work.message.transaction.begin(self.collect, actions, own_space, &self.shared.bodies);
+    }
+
     fn end_message(&mut self, work: &mut Work<F>) {
         self.drop_state(&mut work.message);
+        if let Some(envelope) = &mut self.envelope {
+            envelope.end_message();
+        }
         work.open = false;
         work.turn = Turn::Filter;
     }
@@ -260,5 +348,35 @@ impl<F: Filter> Connection<F> {
             self.dead = true;
             tracing::error!("filter failed at the end of its message: panic: {text}");
         }
+    }
+}
+
+/// What goes on while something is done that the MTA waits for, or may wait for.
+#[expect(clippy::too_many_arguments, reason = "they are parts of one connection, borrowed apart from each other")]
+fn around<'a>(
+    stage: Stage,
+    stream: &'a Stream,
+    session: &FilterSession,
+    pending: &'a mut Output,
+    buf: &'a mut BytesMut,
+    held: &'a mut Held,
+    shared: &'a Shared,
+    peer: &Peer,
+) -> Around<'a> {
+    let options = &shared.options;
+    Around {
+        stream,
+        pending,
+        buf,
+        held,
+        read_ahead: options.read_ahead,
+        limit: match stage {
+            Stage::EndOfMessage => options.end_of_message_time,
+            _ => options.stage_time,
+        },
+        progress: session.progress_frame().ok().map(|frame| (frame, options.progress_every)),
+        write_time: options.write_time,
+        shutdown: &shared.shutdown,
+        id: peer.id,
     }
 }
