@@ -43,6 +43,7 @@
 pub mod client;
 pub mod filter;
 pub mod handler;
+pub mod linear;
 pub mod message;
 mod permission;
 pub mod server;
@@ -51,7 +52,9 @@ mod wire;
 
 pub use tamis_proto as proto;
 
-pub use filter::{BoxError, BoxFilter, Context, Credentials, Event, Filter, Now, Peer, PeerAddress, Reply};
+pub use filter::{
+    BoxError, BoxFilter, Collect, Context, Credentials, Event, Filter, Now, Peer, PeerAddress, Reply,
+};
 pub use handler::filter;
 pub use proto::address::SocketSpec;
 pub use proto::{Actions, DataSize, Edit, IfMissing, MacroStage, Needs, Offer, SmtpReply, Stage, Verdict};

@@ -1,6 +1,6 @@
 //! What is kept of a message although no handler asked for it.
 
-use tamis_proto::{Needs, See, Stage};
+use tamis_proto::{Actions, MacroStage, Needs, See, Stage};
 
 /// What is kept of each message, to be looked at and edited as a whole at its end or before.
 ///
@@ -49,8 +49,21 @@ impl Collect {
         } else {
             needs
         };
-        let needs = if self.headers { needs.watch([Stage::Header]) } else { needs };
+        let needs = if self.headers { ask_for_version(needs.watch([Stage::Header])) } else { needs };
         if self.body { needs.watch([Stage::Body]) } else { needs }
+    }
+}
+
+/// Asks for the macro that says which MTA it is, where edits of the header depend on that.
+pub(crate) fn ask_for_version(needs: Needs) -> Needs {
+    /// What Postfix and Sendmail send at connect by default, which a list takes the place of, and the version.
+    const DEFAULT: [&str; 7] = ["j", "_", "{daemon_name}", "{daemon_addr}", "{if_name}", "{if_addr}", "v"];
+    if !needs.actions().intersects(Actions::ADD_HEADERS | Actions::CHANGE_HEADERS) {
+        return needs;
+    }
+    match needs.macro_lists().get(MacroStage::Connect) {
+        Some(_) => needs.macros(MacroStage::Connect, ["v"]),
+        None => needs.macros(MacroStage::Connect, DEFAULT),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a filter can look up and ask for while it handles an event.
 
 use bytes::Bytes;
-use tamis_proto::edit::validate;
+use tamis_proto::edit::EditRules;
 use tamis_proto::{Actions, Edit, FilterSession, MacroTable, Misuse, Stage};
 
+use super::edits::edit_methods;
 use super::{NotCollected, Peer, Transaction};
 use crate::message::{Allowance, Body, Budget, Envelope, Facts, Headers, Replacement};
 
@@ -120,7 +121,7 @@ impl<'a, M> Context<'a, M> {
     }
 
     /// All macros that are visible now.
-    pub fn macros(&self) -> &MacroTable {
+    pub fn macros(&self) -> &'a MacroTable {
         self.surroundings.session.macros()
     }
 
@@ -136,110 +137,36 @@ impl<'a, M> Context<'a, M> {
 
     /// Modifications asked for so far, in order.
     pub fn edits(&self) -> &[Edit<Bytes>] {
-        &self.transaction.edits
+        self.transaction.wire_edits()
     }
 
-    /// Appends a header field. CRLF before a continuation line becomes LF.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`]; the value must not have a NUL, a bare CR or a line that is no continuation.
-    #[doc(alias = "smfi_addheader")]
-    pub fn add_header(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<(), Misuse> {
-        self.edit(Edit::AddHeader { name: name.into(), value: checked(value)? })
+    pub(crate) fn rules(&self) -> EditRules {
+        self.surroundings.session.edit_rules()
     }
 
-    /// Inserts a header field at a position among all of them, 0 is the top. Only 0, 1 (below the MTA's own
-    /// `Received`) and very large numbers mean the same to every MTA.
-    ///
-    /// # Errors
-    ///
-    /// As [`add_header`](Self::add_header).
-    #[doc(alias = "smfi_insheader")]
-    pub fn insert_header(
-        &mut self,
-        index: u32,
-        name: impl Into<Bytes>,
-        value: impl Into<Bytes>,
-    ) -> Result<(), Misuse> {
-        self.edit(Edit::InsertHeader { index, name: name.into(), value: checked(value)? })
+    pub(crate) fn budget(&self) -> &'a Budget {
+        self.surroundings.budget
     }
 
-    /// Replaces the n-th header field of a name, counted from 1; adds it if there is none.
-    ///
-    /// # Errors
-    ///
-    /// As [`add_header`](Self::add_header).
-    #[doc(alias = "smfi_chgheader")]
-    pub fn change_header(
-        &mut self,
-        index: u32,
-        name: impl Into<Bytes>,
-        value: impl Into<Bytes>,
-    ) -> Result<(), Misuse> {
-        self.edit(Edit::ChangeHeader { index, name: name.into(), value: checked(value)? })
+    /// Takes over what was asked for elsewhere.
+    pub(crate) fn adopt(&mut self, mut transaction: Transaction) {
+        transaction.drop_body();
+        *self.transaction = transaction;
     }
 
-    /// Deletes the n-th header field of a name, counted from 1. Delete the last one first: Postfix numbers
-    /// anew after each deletion, Sendmail does not.
+    edit_methods!("[`Context`]");
+
+    /// Asks for a modification as it stands on the wire, one to one and in order (a replaced body leaves last).
+    /// Header values may be anything that was read from the wire, only a NUL is refused.
     ///
     /// # Errors
     ///
     /// As said at [`Context`].
-    pub fn delete_header(&mut self, index: u32, name: impl Into<Bytes>) -> Result<(), Misuse> {
-        self.edit(Edit::ChangeHeader { index, name: name.into(), value: Bytes::new() })
-    }
-
-    /// Changes the envelope sender; `<>` is the null sender.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    #[doc(alias = "smfi_chgfrom")]
-    pub fn change_sender(&mut self, address: impl Into<Bytes>, args: Option<&str>) -> Result<(), Misuse> {
-        let args = args.map(|args| Bytes::copy_from_slice(args.as_bytes()));
-        self.edit(Edit::ChangeSender { address: address.into(), args })
-    }
-
-    /// Adds a recipient.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    #[doc(alias = "smfi_addrcpt")]
-    pub fn add_recipient(&mut self, address: impl Into<Bytes>) -> Result<(), Misuse> {
-        self.edit(Edit::AddRecipient { address: address.into() })
-    }
-
-    /// Adds a recipient with ESMTP parameters, such as `NOTIFY=NEVER`.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    #[doc(alias = "smfi_addrcpt_par")]
-    pub fn add_recipient_with_args(&mut self, address: impl Into<Bytes>, args: &str) -> Result<(), Misuse> {
-        let args = Some(Bytes::copy_from_slice(args.as_bytes()));
-        self.edit(Edit::AddRecipientWithArgs { address: address.into(), args })
-    }
-
-    /// Removes a recipient, written as the client did in RCPT.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    #[doc(alias = "smfi_delrcpt")]
-    pub fn delete_recipient(&mut self, address: impl Into<Bytes>) -> Result<(), Misuse> {
-        self.edit(Edit::DeleteRecipient { address: address.into() })
-    }
-
-    /// Replaces the body; further calls append to the new body. Lines should end in CRLF.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    #[doc(alias = "smfi_replacebody")]
-    pub fn replace_body(&mut self, body: impl Into<Bytes>) -> Result<(), Misuse> {
-        self.edit(Edit::ReplaceBody(body.into()))
+    pub fn edit(&mut self, edit: Edit<Bytes>) -> Result<(), Misuse> {
+        if !self.surroundings.session.in_message() {
+            return Err(Misuse::NotAtEndOfMessage);
+        }
+        self.transaction.edit(edit)
     }
 
     /// Replaces the body by one that was made as a whole, which may be larger than memory. The last one counts, and
@@ -250,44 +177,9 @@ impl<'a, M> Context<'a, M> {
     /// As said at [`Context`].
     #[doc(alias = "smfi_replacebody")]
     pub fn replace_body_with(&mut self, body: impl Into<Replacement>) -> Result<(), Misuse> {
-        self.check(&Edit::ReplaceBody(Bytes::new()))?;
-        self.transaction.replacement = Some(body.into());
-        Ok(())
+        if !self.surroundings.session.in_message() {
+            return Err(Misuse::NotAtEndOfMessage);
+        }
+        self.transaction.replace_body(body.into())
     }
-
-    /// Has the MTA hold the message. A verdict is still needed.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    #[doc(alias = "smfi_quarantine")]
-    pub fn quarantine(&mut self, reason: impl Into<Bytes>) -> Result<(), Misuse> {
-        self.edit(Edit::Quarantine { reason: reason.into() })
-    }
-
-    /// Asks for a modification as it stands on the wire, one to one and in order (a replaced body leaves last).
-    /// Header values may be anything that was read from the wire, only a NUL is refused.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    pub fn edit(&mut self, edit: Edit<Bytes>) -> Result<(), Misuse> {
-        self.check(&edit)?;
-        self.transaction.edits.push(edit);
-        Ok(())
-    }
-
-    fn check(&self, edit: &Edit<Bytes>) -> Result<(), Misuse> {
-        let session = self.surroundings.session;
-        if session.in_message() { session.check_edit(edit) } else { Err(Misuse::NotAtEndOfMessage) }
-    }
-}
-
-fn checked(value: impl Into<Bytes>) -> Result<Bytes, Misuse> {
-    let value = value.into();
-    let folded = match validate::header_value(&value)? {
-        std::borrow::Cow::Borrowed(_) => None,
-        std::borrow::Cow::Owned(folded) => Some(folded),
-    };
-    Ok(folded.map_or(value, Bytes::from))
 }

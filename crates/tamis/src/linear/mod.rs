@@ -10,7 +10,7 @@
 //!     }
 //!     while let Some(recipient) = mail.recipient().await? {
 //!         if recipient.local_part() == "nobody" {
-//!             mail.answer(Verdict::reject("5.1.1", "no such mailbox"))?;
+//!             mail.refuse(Verdict::reject("5.1.1", "no such mailbox"))?;
 //!         }
 //!     }
 //!     let headers = mail.headers().await?;
@@ -45,7 +45,11 @@ use std::sync::Arc;
 
 use tamis_proto::{Actions, DataSize, IfMissing, MacroStage, Needs, See, Stage};
 
-pub use mail::{Mail, Undeclared};
+use crate::filter::{Collect, ask_for_version};
+use crate::message::Envelope;
+
+pub use mail::Mail;
+pub use run::Running;
 
 /// What a filter function does with the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +69,8 @@ pub enum ReadBody {
 pub struct Linear<F> {
     function: F,
     settings: Arc<Settings>,
+    /// What is known of the connection's client.
+    known: Envelope,
 }
 
 /// What a function declared.
@@ -81,11 +87,12 @@ impl<F> Linear<F> {
         let needs = Needs::new()
             .watch([Stage::Connect, Stage::Helo, Stage::Mail, Stage::Rcpt])
             .answer([Stage::EndOfMessage]);
-        Self { function, settings: Arc::new(Settings { needs, headers: true, body: ReadBody::No }) }
+        let settings = Settings { needs, headers: true, body: ReadBody::No };
+        Self { function, settings: Arc::new(settings), known: Envelope::default() }
     }
 
     /// Has returning at this stage be a verdict there and then. Each stage that decides costs the MTA a wait for the
-    /// answer; at [`Stage::Rcpt`] every recipient gets one, see [`Mail::answer`].
+    /// answer; at [`Stage::Rcpt`] every recipient gets one, see [`Mail::refuse`].
     #[must_use]
     pub fn decides(self, stage: Stage) -> Self {
         self.change(|settings| settings.needs = std::mem::take(&mut settings.needs).answer([stage]))
@@ -161,7 +168,7 @@ impl Settings {
         let mut needs = self.needs.clone();
         if self.headers {
             // The end of the header needs no stage of its own: what comes next is no header field.
-            needs = needs.watch([Stage::Header]);
+            needs = ask_for_version(needs.watch([Stage::Header]));
         }
         match self.body {
             ReadBody::No => needs,
@@ -171,8 +178,14 @@ impl Settings {
         }
     }
 
-    fn decides_at(&self, stage: Stage) -> bool {
-        self.needs.sees(stage) == See::Answer
+    fn answers(&self, stage: Stage) -> bool {
+        self.needs.sees(stage) == See::Answer || stage == Stage::Body && self.body == ReadBody::Stream
+    }
+
+    /// What the mail keeps for its function.
+    fn collect(&self) -> Collect {
+        let collect = if self.headers { Collect::nothing().headers() } else { Collect::nothing() };
+        if self.body == ReadBody::Collect { collect.body() } else { collect }
     }
 }
 

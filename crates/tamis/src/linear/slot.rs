@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context as Task, Poll, Waker};
 
-use bytes::Bytes;
-use tamis_proto::{Edit, MacroTable, Verdict};
+use tamis_proto::{MacroTable, Verdict};
 
-use crate::filter::Event;
+use crate::filter::{Event, Transaction};
 
 /// Both ends hold one: the filter's [`Mail`](super::Mail), and the connection.
 #[derive(Clone, Default)]
@@ -16,32 +15,26 @@ pub(super) struct Slot(Arc<Mutex<Inner>>);
 struct Inner {
     /// The next event, until the function takes it.
     event: Option<Event>,
-    /// Those that are visible with it.
-    macros: MacroTable,
+    /// Those that are visible with it, if others than before.
+    macros: Option<MacroTable>,
     /// The function waits for an event and there is none: it is done with the one before.
     waiting: bool,
     /// What the function said to the event that it took last.
     answer: Verdict,
-    /// What it left behind when it dropped its mail.
-    left: Option<Left>,
+    /// The edits, when it has dropped its mail.
+    left: Transaction,
     /// The function's side, and the connection's.
     function: Option<Waker>,
     connection: Option<Waker>,
-}
-
-/// What remains of a mail whose function has ended.
-#[derive(Default)]
-pub(super) struct Left {
-    pub(super) edits: Vec<Edit<Bytes>>,
 }
 
 impl Slot {
     /// Puts an event there for the function to take.
     pub(super) fn put(&self, event: Event, macros: &MacroTable) {
         let mut inner = self.lock();
-        // Nothing that comes in thousands brings macros that anybody asked for.
+        // Header fields and pieces of a body come in thousands, and with macros that the end of the message has too.
         if !matches!(event, Event::Header(_) | Event::Body(_)) {
-            inner.macros.clone_from(macros);
+            inner.macros = Some(macros.clone());
         }
         inner.event = Some(event);
         inner.waiting = false;
@@ -55,7 +48,9 @@ impl Slot {
     pub(super) fn poll_take(&self, macros: &mut MacroTable, task: &Task<'_>) -> Poll<Event> {
         let mut inner = self.lock();
         if let Some(event) = inner.event.take() {
-            std::mem::swap(macros, &mut inner.macros);
+            if let Some(new) = inner.macros.take() {
+                *macros = new;
+            }
             return Poll::Ready(event);
         }
         inner.waiting = true;
@@ -67,14 +62,14 @@ impl Slot {
         Poll::Pending
     }
 
-    /// Says something else than continue to the event that was taken last.
-    pub(super) fn answer(&self, verdict: Verdict) {
-        self.lock().answer = verdict;
+    /// Says something else than continue to the event that was taken last; returns what was said before.
+    pub(super) fn answer(&self, verdict: Verdict) -> Verdict {
+        std::mem::replace(&mut self.lock().answer, verdict)
     }
 
     /// Keeps what the function leaves behind.
-    pub(super) fn leave(&self, left: Left) {
-        self.lock().left = Some(left);
+    pub(super) fn leave(&self, left: Transaction) {
+        self.lock().left = left;
     }
 
     /// Ready with the answer when the function waits for the next event, on the connection's side.
@@ -88,8 +83,8 @@ impl Slot {
     }
 
     /// What the function left, once it has ended.
-    pub(super) fn left(&self) -> Left {
-        self.lock().left.take().unwrap_or_default()
+    pub(super) fn left(&self) -> Transaction {
+        std::mem::take(&mut self.lock().left)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

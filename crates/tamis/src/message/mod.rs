@@ -34,6 +34,7 @@
 
 mod address;
 pub mod body;
+pub mod compile;
 mod envelope;
 mod facts;
 pub mod headers;

@@ -12,7 +12,8 @@ use super::budget::Held;
 use super::limits::Limit;
 use super::lost::Lost;
 use super::work::Quiet;
-use crate::filter::{Filter, MessageState, Peer};
+use crate::filter::{Called, Collect, Filter, MessageState, Peer};
+use crate::message::Envelope;
 use crate::stream::Stream;
 
 /// A connection between messages: all that stays while nothing happens.
@@ -30,6 +31,14 @@ pub(super) struct Connection<F: Filter> {
     pub(super) dead: bool,
     /// The filter declared that it never answers the end of message.
     pub(super) watches_end: bool,
+    /// The stages that the filter handles itself.
+    pub(super) called: Called,
+    /// What it wants to have kept of messages.
+    pub(super) collect: Collect,
+    /// It keeps the space after the colon of header fields itself.
+    pub(super) own_space: bool,
+    /// Who sends to whom, if the filter wants to know.
+    pub(super) envelope: Option<Box<Envelope>>,
     /// The last to be dropped: not before the filter is the connection counted as closed.
     _place: Place,
 }
@@ -50,6 +59,10 @@ impl<F: Filter> Connection<F> {
             warned: false,
             dead: false,
             watches_end: false,
+            called: Called::default(),
+            collect: Collect::default(),
+            own_space: false,
+            envelope: None,
             _place: place,
         })
     }

@@ -29,6 +29,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::filter::{BoxError, Filter, Peer};
+use crate::message;
 use accept::accept;
 use admission::Admission;
 use allow::Hook;
@@ -64,6 +65,7 @@ struct Shared {
     counters: Counters,
     admission: Admission,
     budget: Budget,
+    bodies: message::Budget,
 }
 
 /// A listener broke down for good while the server was running.
@@ -140,6 +142,7 @@ where
         let (make, hook) = (Arc::new(make), Arc::new(hook));
         let shared = Arc::new(Shared {
             limits: Arc::new(options.limits),
+            bodies: message::Budget::new(options.body.clone()),
             options,
             shutdown: shutdown.clone(),
             counters,

@@ -17,6 +17,7 @@ use crate::filter::{
     Asked, BoxError, Called, Context, Event, Filter, MessageState, Now, Peer, Reply, Surroundings,
 };
 use crate::message::Facts;
+use crate::message::compile::Target;
 use crate::stream::Stream;
 
 /// Bytes of a new body that wait to be written before more of it is read.
@@ -100,6 +101,7 @@ impl<F: Filter> Connection<F> {
         };
         self.watches_end = needs.sees(Stage::EndOfMessage) == See::Watch;
         self.called = Called::by(&needs);
+        self.own_space = needs.keeps_leading_space();
         self.envelope = self.collect.envelope.then(Box::default);
         // The end of message is always answered: that is where modifications leave and a failure can be told.
         let needs = self.collect.add_to(needs).answer([Stage::EndOfMessage]);
@@ -221,10 +223,8 @@ impl<F: Filter> Connection<F> {
         let Self { stream, session, filter, peer, shared, held, envelope, .. } = self;
         let mut pending = std::mem::take(session.output());
         let envelope = envelope.as_deref();
-        let mut cx = Context::new(
-            &mut work.message,
-            Surroundings { session, peer, envelope, budget: &shared.bodies },
-        );
+        let mut cx =
+            Context::new(&mut work.message, Surroundings { session, peer, envelope, budget: &shared.bodies });
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
                 let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, peer);
@@ -242,7 +242,7 @@ impl<F: Filter> Connection<F> {
         let Self { stream, session, peer, shared, held, .. } = self;
         let transaction = &mut work.message.transaction;
         if stage == Stage::Header {
-            transaction.note_macros(session.macros());
+            work.header_macros |= session.macros().of_stage(Stage::Header).next().is_some();
         }
         let Some(keeping) = transaction.keep(event) else { return Ended::Done(Ok(())) };
         let mut pending = std::mem::take(session.output());
@@ -255,8 +255,12 @@ impl<F: Filter> Connection<F> {
     /// Sends the modifications. The inner error is what is wrong with them.
     async fn modify(&mut self, work: &mut Work<F>) -> Result<Result<(), BoxError>, Lost> {
         let transaction = std::mem::take(&mut work.message.transaction);
-        let target = self.shared.options.mta.unwrap_or_else(|| transaction.guess(self.session.macros()));
-        let (edits, replacement) = match transaction.edits(target) {
+        let target = self
+            .shared
+            .options
+            .mta
+            .unwrap_or_else(|| Target::guess(self.session.macros().get("v"), work.header_macros));
+        let (edits, replacement) = match transaction.into_edits(target, self.shared.options.strict) {
             Ok(edits) => edits,
             Err(error) => return Ok(Err(error)),
         };
@@ -302,8 +306,7 @@ impl<F: Filter> Connection<F> {
         let name = event.name();
         let Self { session, filter, peer, shared, envelope, .. } = self;
         let envelope = envelope.as_deref();
-        let mut cx =
-            Context::new(message, Surroundings { session, peer, envelope, budget: &shared.bodies });
+        let mut cx = Context::new(message, Surroundings { session, peer, envelope, budget: &shared.bodies });
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
                 let handler = async { filter.on(&mut cx, event).await };
@@ -329,8 +332,8 @@ impl<F: Filter> Connection<F> {
 
     fn begin_message(&mut self, work: &mut Work<F>) {
         work.open = true;
-        let (actions, own_space) = (self.session.actions(), self.session.keeps_leading_space());
-        work.message.transaction.begin(self.collect, actions, own_space, &self.shared.bodies);
+        let rules = self.session.edit_rules();
+        work.message.transaction.begin(self.collect, rules, self.own_space, &self.shared.bodies);
     }
 
     fn end_message(&mut self, work: &mut Work<F>) {
@@ -352,7 +355,10 @@ impl<F: Filter> Connection<F> {
 }
 
 /// What goes on while something is done that the MTA waits for, or may wait for.
-#[expect(clippy::too_many_arguments, reason = "they are parts of one connection, borrowed apart from each other")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "they are parts of one connection, borrowed apart from each other"
+)]
 fn around<'a>(
     stage: Stage,
     stream: &'a Stream,

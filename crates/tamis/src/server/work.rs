@@ -23,6 +23,8 @@ pub(super) struct Work<F: Filter> {
     /// A message is open and `message` is its state.
     pub(super) open: bool,
     pub(super) turn: Turn,
+    /// The MTA sends macros with header fields, which tells it from others.
+    pub(super) header_macros: bool,
 }
 
 /// Whether the filter still has a say in the message.
@@ -57,6 +59,7 @@ impl<F: Filter> Connection<F> {
             message: MessageState::default(),
             open: false,
             turn: Turn::Filter,
+            header_macros: false,
         };
         let result = self.work_on(&mut work).await;
         self.held.release_input();
@@ -173,7 +176,7 @@ impl<F: Filter> Connection<F> {
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), Lost> {
+    pub(super) async fn flush(&mut self) -> Result<(), Lost> {
         let output = self.session.output();
         if wire::enabled() {
             wire::from_filter(Some(self.peer.id), &wire::contents(output));

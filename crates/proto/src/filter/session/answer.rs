@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 
 use super::super::table::State;
 use super::{FilterSession, LastPiece, Sent, Waits};
-use crate::edit::{self, Edit, validate};
+use crate::edit::{self, Edit, EditRules};
 use crate::error::Misuse;
 use crate::negotiate::{See, Steps};
 use crate::reply::Verdict;
@@ -96,26 +96,18 @@ impl FilterSession {
         matches!(self.waits, Waits::Verdict(stage) if self.see[stage.index()] == See::Answer)
     }
 
-    /// Whether a modification could be sent at end of message, without sending it: its action was negotiated,
-    /// it fits a packet, and its text is harmless.
-    ///
-    /// Values are only refused for a NUL: what came from the wire can be sent back as it is. Text that an
-    /// author makes is for [`validate`] to check first.
+    /// Whether a modification could be sent at end of message, without sending it: see [`EditRules::check`].
     ///
     /// # Errors
     ///
     /// What is wrong with it.
     pub fn check_edit<B: AsRef<[u8]>>(&self, edit: &Edit<B>) -> Result<(), Misuse> {
-        let action = edit.action();
-        if !self.actions.contains(action) {
-            return Err(Misuse::DisabledAction(action));
-        }
-        let (length, limit) = (edit.payload_len(), self.data_size.bytes());
-        if length > limit && !matches!(edit, Edit::ReplaceBody(_)) {
-            return Err(Misuse::TooLong { length, limit });
-        }
-        validate::edit(edit)?;
-        Ok(())
+        self.edit_rules().check(edit)
+    }
+
+    /// What was negotiated about modifications.
+    pub fn edit_rules(&self) -> EditRules {
+        EditRules::new(self.actions, self.data_size)
     }
 
     /// Asks for a modification; the end of message must be waiting for its verdict.
@@ -136,6 +128,23 @@ impl FilterSession {
             Edit::ReplaceBody(piece) => edit::put_body(&mut self.output, vec![piece]),
             edit => edit.encode(self.output.frames()),
         }
+        Ok(())
+    }
+
+    /// Sends a packet of a new body at once, for a body that is too large to gather. All other modifications must have
+    /// been asked for: Postfix wants the packets in a row.
+    ///
+    /// # Errors
+    ///
+    /// As [`edit`](Self::edit).
+    pub fn body_packet(&mut self, packet: Bytes) -> Result<(), Misuse> {
+        if !self.at_end_of_message() {
+            return Err(Misuse::NotAtEndOfMessage);
+        }
+        self.check_edit(&Edit::ReplaceBody(&packet))?;
+        let mut pieces = std::mem::take(&mut self.body);
+        pieces.push(packet);
+        edit::put_body(&mut self.output, pieces);
         Ok(())
     }
 

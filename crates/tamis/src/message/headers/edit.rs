@@ -233,7 +233,7 @@ fn check_length(name: usize, value: &HeaderValue) -> Result<(), HeaderError> {
 }
 
 /// What is to become of the received fields, and what is added to them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Edits {
     pub(super) order: Order,
     received: Vec<Fate>,
@@ -242,14 +242,14 @@ pub(super) struct Edits {
 }
 
 /// What is to become of a received field.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Fate {
     Stays,
     Changes(HeaderValue),
     Goes,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Added {
     field: Field,
     exact: bool,
@@ -302,7 +302,6 @@ impl Edits {
             })
     }
 
-    #[expect(dead_code, reason = "the edit compiler asks for it")]
     pub(super) fn is_exact(&self, node: Node) -> bool {
         matches!(node, Node::Added(at) if self.added[at as usize].exact)
     }

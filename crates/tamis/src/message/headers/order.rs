@@ -26,7 +26,7 @@ fn number(at: usize) -> u32 {
 }
 
 /// A ring through all nodes, so that a place next to any of them is found at once. Fields that are removed stay.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Order {
     ends: Links,
     frontier: Links,
