@@ -5,7 +5,11 @@
 //! ```text
 //! fn needs(&self) -> Needs {
 //!     let needs = Needs::new().require(Actions::ADD_HEADERS);
-//!     let needs = handler::see::<Result<Verdict, MyError>>(needs, Stage::Mail);
+//!     let needs = if <Result<Verdict, MyError> as Outcome>::REPLIES {
+//!         needs.answer([Stage::Mail])
+//!     } else {
+//!         needs.watch([Stage::Mail])
+//!     };
 //!     needs
 //! }
 //!
