@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Error, FnArg, GenericParam, Ident, ImplItem, ImplItemFn, ImplItemType, ItemImpl, Receiver,
+    Attribute, Error, FnArg, GenericParam, Ident, ImplItem, ImplItemFn, ImplItemType, ItemImpl, ReceiverKind,
     Result, ReturnType, Type,
 };
 
@@ -51,7 +51,7 @@ static HANDLERS: [Known; 13] = [
     known("close", "Close", Kind::Notice, false),
 ];
 
-/// What other libraries call them, less `on_` and `xxfi_`.
+/// What other libraries call them.
 const ELSEWHERE: [(&str, &str); 15] = [
     ("hello", "helo"),
     ("ehlo", "helo"),
@@ -177,34 +177,25 @@ pub(crate) fn conditions(attributes: &[Attribute]) -> Vec<Attribute> {
 }
 
 fn find(name: &Ident) -> Result<&'static Known> {
-    let written = name.to_string();
-    if let Some(known) = HANDLERS.iter().find(|known| known.name == written) {
-        return Ok(known);
-    }
-    let names = HANDLERS.each_ref().map(|known| known.name);
-    let bare = written.strip_prefix("on_").or_else(|| written.strip_prefix("xxfi_")).unwrap_or(&written);
-    let elsewhere = || ELSEWHERE.iter().find(|(other, _)| *other == bare).map(|(_, name)| *name);
-    let instead = match elsewhere().or_else(|| names::nearest(bare, &names)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the handlers are {}", names::list(&names)),
-    };
-    let text = format!(
-        "`{written}` is not a handler; {instead}\n(a function that is none goes into another `impl` block)"
-    );
-    Err(Error::new(name.span(), text))
+    let found = names::find_or_translate(name, "a handler", &HANDLERS, |known| known.name, &ELSEWHERE);
+    found.map(|at| &HANDLERS[at]).map_err(|error| {
+        let text = format!("{error}\n(a function that is no handler goes into another `impl` block)");
+        Error::new(name.span(), text)
+    })
 }
 
-fn receiver(method: &ImplItemFn) -> Result<&Receiver> {
+fn receiver(method: &ImplItemFn) -> Result<()> {
     let sig = &method.sig;
-    let by_value = |receiver: &&Receiver| !matches!(receiver.kind, syn::ReceiverKind::Value);
-    sig.receiver().filter(by_value).ok_or_else(|| {
-        let span = sig.inputs.first().map_or_else(|| sig.ident.span(), Spanned::span);
-        let text = format!(
-            "`{}` is called for the filter of a connection: its first argument is `&mut self`",
-            sig.ident
-        );
-        Error::new(span, text)
-    })
+    match sig.receiver().map(|receiver| &receiver.kind) {
+        Some(ReceiverKind::Reference(..)) => Ok(()),
+        Some(ReceiverKind::Typed(_, of)) if matches!(**of, Type::Reference(_)) => Ok(()),
+        _ => {
+            let span = sig.inputs.first().map_or_else(|| sig.ident.span(), Spanned::span);
+            let text =
+                "a handler is called for the filter of a connection: its first argument is `&mut self`";
+            Err(Error::new(span, text))
+        }
+    }
 }
 
 /// The return type as an expression can name it.

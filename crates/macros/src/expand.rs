@@ -5,14 +5,18 @@
 //! ```text
 //! fn needs(&self) -> Needs {
 //!     let needs = Needs::new().require(Actions::ADD_HEADERS);
-//!     let needs = handler::see::<Result<Verdict, MyError>>(needs, Stage::Mail);
+//!     let needs = if <Result<Verdict, MyError> as Outcome>::REPLIES {
+//!         needs.answer([Stage::Mail])
+//!     } else {
+//!         needs.watch([Stage::Mail])
+//!     };
 //!     needs
 //! }
 //!
 //! fn now(&mut self, cx: &mut Context<'_, Self::Message>, event: Event) -> Now {
 //!     match event {
 //!         Event::Helo(subject) => {
-//!             let subject = subject.into();
+//!             let subject = arguments::Subject::of(subject, cx);
 //!             let mut cx = Some(cx);
 //!             Now::Done(<() as Outcome>::into_reply(Self::helo(self, arguments::Helo::take(&mut cx, &subject))))
 //!         }
@@ -43,7 +47,19 @@ pub(crate) fn expand(options: TokenStream, block: TokenStream) -> TokenStream {
     let errors = block.errors.iter().chain(&error).map(Error::to_compile_error);
     let inherent = &block.inherent;
     let implementation = Output { tamis: options.tamis(), options: &options, block: &block }.implementation();
-    quote!(#(#errors)* #inherent #implementation)
+    quote! {
+        #(#errors)*
+        // What a handler looks like is not its author's choice, as with methods of a trait.
+        #[allow(
+            clippy::needless_pass_by_ref_mut,
+            clippy::trivially_copy_pass_by_ref,
+            clippy::unnecessary_wraps,
+            clippy::unused_async,
+            clippy::unused_self
+        )]
+        #inherent
+        #implementation
+    }
 }
 
 struct Output<'a> {
@@ -189,7 +205,10 @@ impl Output<'_> {
         let (pattern, subject) = match (known.carries, looks) {
             (false, _) => (quote!(), quote!()),
             (true, false) => (quote!((_)), quote!()),
-            (true, true) => (quote!((subject)), quote!(let subject = subject.into();)),
+            (true, true) => (
+                quote!((subject)),
+                quote!(let subject = #tamis::handler::arguments::Subject::of(subject, cx);),
+            ),
         };
         let given = if looks { quote!(&subject) } else { quote!(&()) };
         let context =
@@ -231,12 +250,12 @@ fn in_place_of(argument: &Type, tokens: TokenStream) -> TokenStream {
     let (Some(begin), Some(end)) = (place.first(), place.last()) else { return tokens };
     let mut tokens: Vec<TokenTree> = tokens.into_iter().collect();
     // A span reaches from its first token to its last.
-    tokens.iter_mut().for_each(|token| token.set_span(begin.resolved_at(Span::call_site())));
-    tokens
-        .iter_mut()
-        .next_back()
-        .into_iter()
-        .for_each(|last| last.set_span(end.resolved_at(Span::call_site())));
+    for token in &mut tokens {
+        token.set_span(begin.resolved_at(Span::call_site()));
+    }
+    if let Some(last) = tokens.last_mut() {
+        last.set_span(end.resolved_at(Span::call_site()));
+    }
     tokens.into_iter().collect()
 }
 

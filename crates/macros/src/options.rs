@@ -1,7 +1,7 @@
 //! What stands in the attribute's parentheses: `require(add_headers), macros(mail = ["i"]), leading_space`.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, Parser};
 use syn::punctuated::Punctuated;
@@ -31,6 +31,19 @@ const ACTIONS: [&str; 8] = [
     "quarantine",
     "change_sender",
     "add_recipients_with_args",
+];
+
+/// The flags of libmilter, less `SMFIF_`.
+const ACTIONS_ELSEWHERE: [(&str, &str); 9] = [
+    ("addhdrs", "add_headers"),
+    ("chghdrs", "change_headers"),
+    ("chgbody", "replace_body"),
+    ("modbody", "replace_body"),
+    ("addrcpt", "add_recipients"),
+    ("addrcpt_par", "add_recipients_with_args"),
+    ("delrcpt", "delete_recipients"),
+    ("chgfrom", "change_sender"),
+    ("delete_headers", "change_headers"),
 ];
 
 const MACRO_STAGES: [(&str, &str); 7] = [
@@ -104,10 +117,7 @@ impl Options {
 
     /// Where the crate `tamis` is.
     pub(crate) fn tamis(&self) -> TokenStream {
-        match &self.krate {
-            Some(path) => quote!(#path),
-            None => quote!(::tamis),
-        }
+        self.krate.as_ref().map_or_else(|| quote!(::tamis), ToTokens::to_token_stream)
     }
 
     /// What was declared as a value of `Needs`.
@@ -182,7 +192,7 @@ fn actions(option: &Ident, meta: &ParseNestedMeta<'_>) -> Result<Vec<Ident>> {
     let mut flags = Vec::new();
     list(option, meta, "add_headers", |action| {
         let written = name(&action)?;
-        let at = names::find(&written, "an action", &ACTIONS, |name| name)?;
+        let at = names::find_or_translate(&written, "an action", &ACTIONS, |name| name, &ACTIONS_ELSEWHERE)?;
         flags.push(Ident::new(&ACTIONS[at].to_uppercase(), written.span()));
         Ok(())
     })?;

@@ -1,12 +1,12 @@
 //! What handlers may be given: a trait for each handler, implemented for the types of its arguments.
 
 use bytes::Bytes;
+use tamis_proto::command::{Connect as RawClient, Envelope as RawPath, Header as RawField};
 use tamis_proto::{Needs, Offer};
 
 use super::Field;
 use crate::filter::Context;
-use crate::message::Text;
-use tamis_proto::command::{Connect as ClientOf, Envelope};
+use crate::message::{Client, Facts, Recipient, Sender, Text};
 
 /// Declares the trait of a handler that is given a context, and a subject if its event has one.
 macro_rules! arguments {
@@ -44,7 +44,7 @@ arguments! {
     "What `connect` may be given: the client and the context."
     Connect("the handler `connect` is not given a `{Self}`")
     "its arguments are `client: &tamis::message::Client` and `cx: &mut tamis::Context<'_, {M}>`, in any order; each can be left out"
-    ClientOf<Bytes> => ClientOf<Bytes>;
+    Client => Client;
 
     "What `helo` may be given: the client's name and the context."
     Helo("the handler `helo` is not given a `{Self}`")
@@ -54,12 +54,12 @@ arguments! {
     "What `mail` may be given: the sender and the context."
     Mail("the handler `mail` is not given a `{Self}`")
     "its arguments are `sender: &tamis::message::Sender` and `cx: &mut tamis::Context<'_, {M}>`, in any order; each can be left out"
-    Envelope<Bytes> => Envelope<Bytes>;
+    Sender => Sender;
 
     "What `rcpt` may be given: the recipient and the context."
     Rcpt("the handler `rcpt` is not given a `{Self}`")
     "its arguments are `recipient: &tamis::message::Recipient` and `cx: &mut tamis::Context<'_, {M}>`, in any order; each can be left out"
-    Envelope<Bytes> => Envelope<Bytes>;
+    Recipient => Recipient;
 
     "What `data` may be given: the context."
     Data("the handler `data` is not given a `{Self}`")
@@ -123,5 +123,47 @@ impl<'e> Negotiate<'e> for &'e Offer {
 impl Negotiate<'_> for Needs {
     fn take(_: &Offer, needs: &Needs) -> Self {
         needs.clone()
+    }
+}
+
+/// How what an event carries becomes what its handler is given, without a copy.
+#[doc(hidden)]
+pub trait Subject<R> {
+    fn of<M>(raw: R, cx: &Context<'_, M>) -> Self;
+}
+
+impl Subject<RawClient<Bytes>> for Client {
+    fn of<M>(raw: RawClient<Bytes>, _: &Context<'_, M>) -> Self {
+        raw.into()
+    }
+}
+
+impl Subject<RawPath<Bytes>> for Sender {
+    fn of<M>(raw: RawPath<Bytes>, _: &Context<'_, M>) -> Self {
+        raw.into()
+    }
+}
+
+impl Subject<RawPath<Bytes>> for Recipient {
+    fn of<M>(raw: RawPath<Bytes>, cx: &Context<'_, M>) -> Self {
+        Self::new(raw, Facts::new(cx.macros()).rejection())
+    }
+}
+
+impl Subject<RawField<Bytes>> for Field {
+    fn of<M>(raw: RawField<Bytes>, _: &Context<'_, M>) -> Self {
+        raw.into()
+    }
+}
+
+impl Subject<Bytes> for Text {
+    fn of<M>(raw: Bytes, _: &Context<'_, M>) -> Self {
+        raw.into()
+    }
+}
+
+impl Subject<Bytes> for Bytes {
+    fn of<M>(raw: Bytes, _: &Context<'_, M>) -> Self {
+        raw
     }
 }

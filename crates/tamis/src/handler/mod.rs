@@ -2,9 +2,9 @@
 //! they may be given.
 
 pub mod arguments;
+pub(crate) mod attribute;
 mod field;
 mod outcome;
 
 pub use field::Field;
 pub use outcome::{Negotiated, Outcome, Silent};
-pub use tamis_macros::filter;

@@ -188,7 +188,7 @@ impl<F: Filter> Connection<F> {
     /// Gives the verdict to the session, at end of message after the modifications.
     async fn answer(&mut self, work: &mut Work<F>, stage: Stage, mut verdict: Verdict) -> Result<(), Lost> {
         if stage == Stage::EndOfMessage
-            && !verdict.stops()
+            && matches!(verdict, Verdict::Continue | Verdict::Accept)
             && let Err(what) = self.modify(work).await?
         {
             // Modifications were checked when they were asked for, so this is ours to explain.
