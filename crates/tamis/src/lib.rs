@@ -44,6 +44,8 @@ pub mod filter;
 mod permission;
 pub mod server;
 mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod wire;
 
 pub use tamis_proto as proto;

@@ -10,18 +10,20 @@ use super::mail::{Macro, Mail};
 
 /// The values of macros, and which of them a filter gets at each stage.
 #[derive(Debug)]
-pub(super) struct MacroSource {
+pub(crate) struct MacroSource {
     profile: Profile,
     values: BTreeMap<String, Bytes>,
     extra: Vec<Macro>,
+    /// What the MTA is configured to send beyond its defaults.
+    configured: Vec<(Stage, String)>,
 }
 
 /// The queue id of mail that is never queued.
-const QUEUE_ID: &str = "4TAMIS0SEND";
+pub(crate) const QUEUE_ID: &str = "4TAMIS0SEND";
 
 impl MacroSource {
-    pub(super) fn new(profile: Profile, mail: &Mail) -> Self {
-        let mut source = Self { profile, values: BTreeMap::new(), extra: Vec::new() };
+    pub(crate) fn new(profile: Profile, mail: &Mail) -> Self {
+        let mut source = Self { profile, values: BTreeMap::new(), extra: Vec::new(), configured: Vec::new() };
         let address = mail.client.map(|client| client.ip().to_string());
         let address = address.as_deref().unwrap_or("unknown");
         let name = mail.client_name.clone().unwrap_or_else(|| Bytes::from_static(b"unknown"));
@@ -78,7 +80,8 @@ impl MacroSource {
         Some(Macros::new(Kind::of_stage(stage), pairs))
     }
 
-    fn names(&self, stage: Stage, agreement: &Agreement) -> Option<Vec<String>> {
+    /// The names that are sent at a stage if they have a value; `None` where no packet is sent.
+    pub(crate) fn names(&self, stage: Stage, agreement: &Agreement) -> Option<Vec<String>> {
         let list = |stage| agreement.macros.get(stage);
         let wanted = match (self.profile, stage) {
             // Postfix has no lists of their own for these.
@@ -94,8 +97,33 @@ impl MacroSource {
             // Postfix takes an empty list for none.
             Some([]) if self.profile == Profile::Sendmail => None,
             Some(names) if !names.is_empty() => Some(names.to_vec()),
-            _ => Some(defaults(self.profile, stage)?.iter().map(|name| (*name).to_owned()).collect()),
+            _ => self.unasked(stage),
         }
+    }
+
+    /// The names that are sent to filters that have no list.
+    fn unasked(&self, stage: Stage) -> Option<Vec<String>> {
+        let configured: Vec<_> =
+            self.configured.iter().filter(|(at, _)| *at == stage).map(|(_, name)| name.clone()).collect();
+        match defaults(self.profile, stage) {
+            None if configured.is_empty() => None,
+            names => {
+                let names = names.unwrap_or_default().iter().map(|name| (*name).to_owned());
+                Some(names.chain(configured).collect())
+            }
+        }
+    }
+
+    /// Gives a macro a value, which is sent where the filter or the MTA's configuration lists it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn give(&mut self, name: &str, value: Bytes) {
+        self.values.insert(braced(name), value);
+    }
+
+    /// Lists a macro at a stage in the MTA's configuration.
+    #[cfg(feature = "testing")]
+    pub(crate) fn configure(&mut self, stage: Stage, name: &str) {
+        self.configured.push((stage, braced(name)));
     }
 
     fn set(&mut self, name: &str, value: impl Into<Bytes>) {
@@ -143,7 +171,7 @@ fn is_listed(profile: Profile, name: &str) -> bool {
 }
 
 /// A name as the values are kept: one letter bare, everything longer in braces.
-fn braced(name: &str) -> String {
+pub(crate) fn braced(name: &str) -> String {
     let bare = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
     if bare.len() == 1 { bare.to_owned() } else { format!("{{{bare}}}") }
 }

@@ -98,7 +98,8 @@ const READ_BUSY: usize = 64 * 1024;
 
 impl<F: Filter> Connection<F> {
     pub(super) fn new(stream: Stream, filter: F, peer: Peer, shared: Arc<Shared>, place: Place) -> Box<Self> {
-        let session = FilterSession::new(shared.options.rules, shared.limits.clone());
+        let mut session = FilterSession::new(shared.options.rules, shared.limits.clone());
+        shared.witness.watch(&mut session);
         let held = Held::new(shared.clone());
         let accepted = Instant::now();
         Box::new(Self {
@@ -122,6 +123,9 @@ impl<F: Filter> Connection<F> {
         Box::pin(self.conclude(&mut MessageState::default())).await;
         if let Some(limit) = result.as_ref().err().and_then(Limit::of) {
             self.shared.counters.exceed(limit);
+        }
+        if let Err(lost) = &result {
+            self.shared.witness.ended(lost);
         }
         let peer = &self.peer.address;
         match result {

@@ -11,8 +11,11 @@ mod listener;
 mod options;
 mod resolve;
 mod shutdown;
+#[cfg(feature = "testing")]
+mod single;
 mod step;
 mod stranger;
+mod witness;
 
 use std::io;
 use std::sync::Arc;
@@ -39,6 +42,9 @@ pub use options::Options;
 pub use resolve::ResolveError;
 pub(crate) use resolve::resolve;
 pub use shutdown::Shutdown;
+#[cfg(feature = "testing")]
+pub(crate) use single::serve_single;
+pub(crate) use witness::Witness;
 
 /// Runs filters for the MTAs that connect to some listeners.
 #[derive(Debug)]
@@ -59,6 +65,7 @@ struct Shared {
     counters: Counters,
     admission: Admission,
     budget: Budget,
+    witness: Witness,
 }
 
 /// A listener broke down for good while the server was running.
@@ -140,6 +147,7 @@ where
             counters,
             admission: Admission::default(),
             budget: Budget::default(),
+            witness: Witness::default(),
         });
         let connections = TaskTracker::new();
         // Connections are tasks of their own and would outlive this future.
