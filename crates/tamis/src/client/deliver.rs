@@ -12,6 +12,10 @@ use tokio::time::Instant;
 use super::macros::MacroSource;
 use super::{Client, ClientError, Mail, Report, StepReport};
 
+/// Fields that Sendmail's usual configuration has a template for, below its `Received`: they count for insertions.
+const SENDMAIL_TEMPLATES: [&str; 7] =
+    ["Resent-Date", "Date", "Resent-From", "From", "Full-Name", "Resent-Message-Id", "Message-Id"];
+
 /// A piece of mail on its way through the stages.
 pub(crate) struct Delivery<'c> {
     client: &'c mut Client,
@@ -19,6 +23,8 @@ pub(crate) struct Delivery<'c> {
     report: &'c mut Report,
     model: Model,
     refused: usize,
+    /// Whether the SMTP client writes paths in angle brackets, which an MTA shows as they are (spec §2.5).
+    pub(crate) brackets: bool,
     start: Instant,
 }
 
@@ -76,8 +82,9 @@ impl<'c> Delivery<'c> {
     pub(crate) fn new(client: &'c mut Client, macros: MacroSource, report: &'c mut Report) -> Self {
         let model = Model::new(client.config.profile, report.original.clone())
             .own_fields(1)
+            .blank_defaults(SENDMAIL_TEMPLATES)
             .leading_space(client.agreement.leading_space());
-        Self { client, macros, report, model, refused: 0, start: Instant::now() }
+        Self { client, macros, report, model, refused: 0, brackets: true, start: Instant::now() }
     }
 
     /// Whether the MTA takes mail over this connection: after a refusal of the client or of everything it takes none
@@ -127,12 +134,12 @@ impl<'c> Delivery<'c> {
     }
 
     pub(crate) async fn sender(&mut self, sender: &Path) -> Result<Goes, ClientError> {
-        self.step(&Command::Mail(envelope(sender)), sender.address.clone()).await
+        self.step(&Command::Mail(self.envelope_of(sender)), sender.address.clone()).await
     }
 
     pub(crate) async fn recipient(&mut self, recipient: &Path) -> Result<Goes, ClientError> {
         self.macros.recipient(&recipient.address);
-        let goes = self.step(&Command::Rcpt(envelope(recipient)), recipient.address.clone()).await?;
+        let goes = self.step(&Command::Rcpt(self.envelope_of(recipient)), recipient.address.clone()).await?;
         let verdict = self.last_verdict();
         if goes == Goes::On && verdict.stops() {
             self.refused += 1;
@@ -159,7 +166,13 @@ impl<'c> Delivery<'c> {
     /// A command that the MTA does not know.
     #[cfg(feature = "testing")]
     pub(crate) async fn unknown(&mut self, line: &Bytes) -> Result<Goes, ClientError> {
-        self.step(&Command::Unknown(line), line.clone()).await
+        // Postfix 3.7 has cut the line into words (spec §2.7).
+        let end = match self.client.config.profile {
+            Profile::Postfix => line.iter().position(u8::is_ascii_whitespace),
+            Profile::Sendmail => None,
+        };
+        let shown = line.slice(..end.unwrap_or(line.len()));
+        self.step(&Command::Unknown(shown), line.clone()).await
     }
 
     async fn data(&mut self) -> Result<Goes, ClientError> {
@@ -232,6 +245,11 @@ impl<'c> Delivery<'c> {
         Ok(Goes::On)
     }
 
+    fn envelope_of(&self, path: &Path) -> Envelope<Vec<u8>> {
+        let (open, close) = if self.brackets { ("<", ">") } else { ("", "") };
+        Envelope::with_args(&[open.as_bytes(), &path.address, close.as_bytes()].concat(), &path.args)
+    }
+
     fn last_verdict(&self) -> Verdict {
         self.report.steps.last().map_or(Verdict::Continue, |step| step.outcome.verdict())
     }
@@ -263,10 +281,6 @@ fn connect(profile: Profile, mail: &Mail) -> Connect<Vec<u8>> {
         None => format!("[{}]", client.ip()).into_bytes(),
     };
     Connect::inet(name, client, sendmail)
-}
-
-fn envelope(path: &Path) -> Envelope<Vec<u8>> {
-    Envelope::with_args(&[b"<", &path.address[..], b">"].concat(), &path.args)
 }
 
 /// The trace field that the MTA puts on top; filters do not see it, but insert positions count it.

@@ -13,6 +13,8 @@ use super::mail::{Macro, Mail};
 pub(crate) struct MacroSource {
     profile: Profile,
     values: BTreeMap<String, Bytes>,
+    /// Values that stand in for those that the MTA would have.
+    given: BTreeMap<String, Bytes>,
     extra: Vec<Macro>,
     /// What the MTA is configured to send beyond its defaults.
     configured: Vec<(Stage, String)>,
@@ -23,7 +25,13 @@ pub(crate) const QUEUE_ID: &str = "4TAMIS0SEND";
 
 impl MacroSource {
     pub(crate) fn new(profile: Profile, mail: &Mail) -> Self {
-        let mut source = Self { profile, values: BTreeMap::new(), extra: Vec::new(), configured: Vec::new() };
+        let mut source = Self {
+            profile,
+            values: BTreeMap::new(),
+            given: BTreeMap::new(),
+            extra: Vec::new(),
+            configured: Vec::new(),
+        };
         let address = mail.client.map(|client| client.ip().to_string());
         let address = address.as_deref().unwrap_or("unknown");
         let name = mail.client_name.clone().unwrap_or_else(|| Bytes::from_static(b"unknown"));
@@ -43,7 +51,7 @@ impl MacroSource {
         ] {
             source.set(macro_name, value.to_owned());
         }
-        source.set("{mail_addr}", mail.sender.address.clone());
+        source.set("{mail_addr}", shown(profile, &mail.sender.address));
         source.set("{mail_host}", domain(&mail.sender.address));
         if profile == Profile::Sendmail {
             source.set("i", QUEUE_ID);
@@ -51,7 +59,7 @@ impl MacroSource {
         for given in &mail.macros {
             let name = braced(&given.name);
             if given.stage.is_none() && (source.values.contains_key(&name) || is_listed(profile, &name)) {
-                source.values.insert(name, given.value.clone());
+                source.given.insert(name, given.value.clone());
             } else {
                 source.extra.push(Macro { name, ..given.clone() });
             }
@@ -61,7 +69,7 @@ impl MacroSource {
 
     /// Notes the recipient that comes next.
     pub(super) fn recipient(&mut self, address: &Bytes) {
-        self.set("{rcpt_addr}", address.clone());
+        self.set("{rcpt_addr}", shown(self.profile, address));
         self.set("{rcpt_host}", domain(address));
         self.set("{rcpt_mailer}", if self.profile == Profile::Postfix { "smtp" } else { "esmtp" });
     }
@@ -75,7 +83,7 @@ impl MacroSource {
     pub(super) fn packet(&self, stage: Stage, agreement: &Agreement) -> Option<Macros<Vec<u8>>> {
         let names = self.names(stage, agreement)?;
         let extra = self.extra.iter().filter(|given| given.stage.unwrap_or(Stage::Connect) == stage);
-        let listed = names.iter().filter_map(|name| Some((name.as_str(), self.values.get(&braced(name))?)));
+        let listed = names.iter().filter_map(|name| Some((name.as_str(), self.value(&braced(name))?)));
         let pairs = listed.chain(extra.map(|given| (given.name.as_str(), &given.value)));
         Some(Macros::new(Kind::of_stage(stage), pairs))
     }
@@ -117,13 +125,17 @@ impl MacroSource {
     /// Gives a macro a value, which is sent where the filter or the MTA's configuration lists it.
     #[cfg(feature = "testing")]
     pub(crate) fn give(&mut self, name: &str, value: Bytes) {
-        self.values.insert(braced(name), value);
+        self.given.insert(braced(name), value);
     }
 
     /// Lists a macro at a stage in the MTA's configuration.
     #[cfg(feature = "testing")]
     pub(crate) fn configure(&mut self, stage: Stage, name: &str) {
         self.configured.push((stage, braced(name)));
+    }
+
+    fn value(&self, name: &str) -> Option<&Bytes> {
+        self.given.get(name).or_else(|| self.values.get(name))
     }
 
     fn set(&mut self, name: &str, value: impl Into<Bytes>) {
@@ -174,6 +186,14 @@ fn is_listed(profile: Profile, name: &str) -> bool {
 pub(crate) fn braced(name: &str) -> String {
     let bare = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
     if bare.len() == 1 { bare.to_owned() } else { format!("{{{bare}}}") }
+}
+
+/// An address as macros have it: Postfix writes it in lower case (spec §8.2).
+fn shown(profile: Profile, address: &Bytes) -> Bytes {
+    match profile {
+        Profile::Postfix => address.to_ascii_lowercase().into(),
+        Profile::Sendmail => address.clone(),
+    }
 }
 
 fn domain(address: &Bytes) -> Bytes {

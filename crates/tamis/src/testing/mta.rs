@@ -26,6 +26,7 @@ pub struct Mta {
     pub(super) client_name: Option<Bytes>,
     pub(super) client: Option<SocketAddr>,
     pub(super) says_helo: bool,
+    pub(super) brackets: bool,
     pub(super) script: Script,
     pub(super) configured: Vec<(Stage, String)>,
     pub(super) vanishes: Option<Duration>,
@@ -69,6 +70,7 @@ impl Mta {
             client_name: None,
             client: Some(SocketAddr::from(([192, 0, 2, 1], 49_152))),
             says_helo: true,
+            brackets: true,
             script: Script::default(),
             configured: Vec::new(),
             vanishes: None,
@@ -102,9 +104,16 @@ impl Mta {
         self
     }
 
-    /// Makes the mail one that did not come over a socket.
-    pub fn local_client(mut self) -> Self {
-        (self.client_name, self.client) = (None, None);
+    /// Makes the client one whose name and address the MTA does not know.
+    pub fn unknown_client(mut self) -> Self {
+        (self.client_name, self.client) = (Some(Bytes::from_static(b"unknown")), None);
+        self
+    }
+
+    /// Has the client leave out the angle brackets around paths, which is wrong and tolerated: filters see paths as
+    /// they are written. By default they are there, however [`from`](Self::from) and [`to`](Self::to) are called.
+    pub fn without_brackets(mut self) -> Self {
+        self.brackets = false;
         self
     }
 

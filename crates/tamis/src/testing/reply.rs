@@ -50,6 +50,8 @@ fn sendmail(stage: Stage, verdict: &Verdict, about: &[u8]) -> String {
 /// Sendmail adds the address, and an enhanced status code where there is none.
 fn with_defaults(reply: &SmtpReply, stage: Stage, address: &str) -> String {
     let adds_code = matches!(stage, Stage::Mail | Stage::Rcpt | Stage::EndOfMessage);
+    // Nothing of the message is left to speak of.
+    let address = if reply.code() == 421 { "" } else { address };
     let default = if reply.is_permanent() { "5.0.0" } else { "4.0.0" };
     let enhanced = reply.enhanced().or(adds_code.then_some(default)).map(|code| format!("{code} "));
     let count = reply.lines().count();

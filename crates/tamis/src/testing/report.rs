@@ -128,7 +128,7 @@ impl Report {
         self.last().refused_edits()
     }
 
-    /// The message as it would be delivered; `None` if it would not be.
+    /// The message as it would be delivered; `None` if it would not be, also where the filter left no recipient.
     pub fn message(&self) -> Option<Delivered<'_>> {
         self.last().message()
     }
@@ -214,9 +214,16 @@ impl MessageReport {
     /// lines are separated by ` / `.
     pub fn reply(&self) -> String {
         let report = &self.report;
-        let stage =
-            if self.has_content && !report.verdict.stops() { Stage::EndOfMessage } else { report.stage };
-        let stage = if report.verdict == Verdict::Discard { Stage::EndOfMessage } else { stage };
+        let stage = match report.verdict {
+            // The client is not told of it.
+            Verdict::Discard => Stage::EndOfMessage,
+            _ if report.verdict.stops() => report.stage,
+            _ if self.has_content => Stage::EndOfMessage,
+            _ => {
+                let mut steps = self.steps().map(|step| step.stage);
+                steps.rfind(|stage| stage.in_message() || !self.has_sender).unwrap_or(report.stage)
+            }
+        };
         reply(self.profile, stage, &report.verdict, self.about(stage))
     }
 
@@ -243,9 +250,9 @@ impl MessageReport {
         Delivered(&self.report.original)
     }
 
-    /// The message as it would be delivered; `None` if it would not be.
+    /// The message as it would be delivered; `None` if it would not be, also where the filter left no recipient.
     pub fn message(&self) -> Option<Delivered<'_>> {
-        self.report.delivered.as_ref().map(Delivered)
+        self.report.delivered.as_ref().filter(|message| !message.recipients.is_empty()).map(Delivered)
     }
 
     /// From its first step to its last.

@@ -83,6 +83,7 @@ impl Play<'_> {
         let mut macros = macros(self.mta, mail);
         self.given.iter().for_each(|(name, value)| macros.give(name, value.clone()));
         let mut delivery = Delivery::new(client, macros, report);
+        delivery.brackets = self.mta.brackets;
         let mut goes = if delivery.may_begin() { Goes::On } else { Goes::NoFurther };
         let mut open = false;
         for act in &part.acts {

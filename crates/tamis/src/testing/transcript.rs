@@ -11,6 +11,9 @@ use tamis_proto::{Edit, Frame, MacroStage, Profile, Verdict};
 use super::report::{Ending, why_ignored};
 use super::{MessageReport, Outcome, Report, StepReport};
 
+/// Lines of a message that are shown.
+const LINES: usize = 200;
+
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mta = match self.profile() {
@@ -60,7 +63,10 @@ impl Display for MessageReport {
             writeln!(f, "refused edit    {}: {why}", Shown(edit))?;
         }
         writeln!(f, "reply           {}", self.reply())?;
-        let Some(message) = self.message() else { return Ok(()) };
+        let Some(message) = self.message() else {
+            let for_nobody = self.is_through() && !self.verdict().stops();
+            return if for_nobody { writeln!(f, "\ndelivered to nobody") } else { Ok(()) };
+        };
         writeln!(f, "\nfrom {}", Address(message.sender()))?;
         message.recipients().iter().try_for_each(|recipient| writeln!(f, "to {}", Address(recipient)))?;
         if let Some(reason) = message.quarantine() {
@@ -68,7 +74,12 @@ impl Display for MessageReport {
         }
         writeln!(f)?;
         let bytes = message.to_bytes();
-        bytes.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| writeln!(f, "| {}", Line(line)))
+        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        lines.by_ref().take(LINES).try_for_each(|line| writeln!(f, "| {}", Line(line)))?;
+        match lines.count() {
+            0 => Ok(()),
+            more => writeln!(f, "({more} lines more)"),
+        }
     }
 }
 
