@@ -49,6 +49,8 @@ pub mod message;
 mod permission;
 pub mod server;
 mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod wire;
 
 pub use tamis_proto as proto;

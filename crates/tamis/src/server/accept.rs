@@ -85,7 +85,7 @@ where
 }
 
 /// Runs a connection. Panics that get here are those of destructors, which nothing can be done about.
-async fn hold<F: Filter>(connection: Box<Connection<F>>) {
+pub(super) async fn hold<F: Filter>(connection: Box<Connection<F>>) {
     // Made in here: what is handed to an `async fn` takes its room twice.
     let mut run = pin!(connection.run());
     if let Ended::Panicked(text) = poll_fn(|task| call::poll(run.as_mut(), task)).await {

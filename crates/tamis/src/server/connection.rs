@@ -45,7 +45,8 @@ pub(super) struct Connection<F: Filter> {
 
 impl<F: Filter> Connection<F> {
     pub(super) fn new(stream: Stream, filter: F, peer: Peer, shared: Arc<Shared>, place: Place) -> Box<Self> {
-        let session = FilterSession::new(shared.options.rules, shared.limits.clone());
+        let mut session = FilterSession::new(shared.options.rules, shared.limits.clone());
+        shared.witness.watch(&mut session);
         let held = Held::new(shared.clone());
         let accepted = Instant::now();
         Box::new(Self {
@@ -74,6 +75,9 @@ impl<F: Filter> Connection<F> {
         let limit = result.as_ref().err().and_then(Limit::of);
         if let Some(limit) = limit {
             self.shared.counters.exceed(limit);
+        }
+        if let Err(lost) = &result {
+            self.shared.witness.ended(lost);
         }
         let (peer, limit) = (&self.peer.address, limit.map(tracing::field::display));
         match result {

@@ -13,10 +13,13 @@ mod lost;
 mod options;
 mod resolve;
 mod shutdown;
+#[cfg(feature = "testing")]
+mod single;
 mod step;
 mod stranger;
 mod throttle;
 mod unix;
+mod witness;
 mod work;
 
 use std::io;
@@ -45,6 +48,9 @@ pub use options::Options;
 pub use resolve::ResolveError;
 pub(crate) use resolve::resolve;
 pub use shutdown::Shutdown;
+#[cfg(feature = "testing")]
+pub(crate) use single::serve_single;
+pub(crate) use witness::Witness;
 
 /// Runs filters for the MTAs that connect to some listeners.
 #[derive(Debug)]
@@ -66,6 +72,22 @@ struct Shared {
     admission: Admission,
     budget: Budget,
     bodies: message::Budget,
+    witness: Witness,
+}
+
+impl Shared {
+    fn new(options: Options, shutdown: Shutdown, counters: Counters, witness: Witness) -> Self {
+        Self {
+            limits: Arc::new(options.limits),
+            bodies: message::Budget::new(options.body.clone()),
+            options,
+            shutdown,
+            counters,
+            admission: Admission::default(),
+            budget: Budget::default(),
+            witness,
+        }
+    }
 }
 
 /// A listener broke down for good while the server was running.
@@ -140,15 +162,7 @@ where
         let Self { make, accept: hook, options, counters } = self;
         let drain_time = options.drain_time;
         let (make, hook) = (Arc::new(make), Arc::new(hook));
-        let shared = Arc::new(Shared {
-            limits: Arc::new(options.limits),
-            bodies: message::Budget::new(options.body.clone()),
-            options,
-            shutdown: shutdown.clone(),
-            counters,
-            admission: Admission::default(),
-            budget: Budget::default(),
-        });
+        let shared = Arc::new(Shared::new(options, shutdown.clone(), counters, Witness::default()));
         let connections = TaskTracker::new();
         // Connections are tasks of their own and would outlive this future.
         let _stop = StopAtEnd(shutdown.clone());

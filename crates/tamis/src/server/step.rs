@@ -163,6 +163,7 @@ impl<F: Filter> Connection<F> {
         let queue_id = trace::Text(self.session.macros().get("i").unwrap_or_default());
         let verdict = self.shared.options.on_failure.name();
         tracing::error!(%stage, %queue_id, verdict, "filter failed: {what}");
+        self.shared.witness.failed(stage.name(), what);
         self.fail_message(work, stage)
     }
 
@@ -315,19 +316,19 @@ impl<F: Filter> Connection<F> {
             Ok(Now::Done(reply)) => Ended::Done(reply),
             Err(text) => Ended::Panicked(text),
         };
-        match ended {
-            Ended::Done(Ok(Verdict::Continue)) => {}
-            Ended::Done(Ok(verdict)) => {
-                tracing::error!("filter failed at {name}: it cannot have a verdict, {verdict} was dropped");
-            }
-            Ended::Done(Err(error)) => tracing::error!("filter failed at {name}: {error}"),
+        let what = match ended {
+            Ended::Done(Ok(Verdict::Continue)) => return,
+            Ended::Done(Ok(verdict)) => format!("it cannot have a verdict, {verdict} was dropped"),
+            Ended::Done(Err(error)) => error.to_string(),
             Ended::Panicked(text) => {
                 self.dead = true;
-                tracing::error!("filter failed at {name}: panic: {text}");
+                format!("panic: {text}")
             }
-            Ended::TimedOut(limit) => tracing::error!("filter failed at {name}: not done within {limit:?}"),
+            Ended::TimedOut(limit) => format!("not done within {limit:?}"),
             Ended::Lost(_) => unreachable!("nothing is waited for but the filter"),
-        }
+        };
+        tracing::error!("filter failed at {name}: {what}");
+        self.shared.witness.failed(name, &what);
     }
 
     fn begin_message(&mut self, work: &mut Work<F>) {
@@ -349,7 +350,9 @@ impl<F: Filter> Connection<F> {
     fn drop_state(&mut self, message: &mut MessageState<F::Message>) {
         if let Err(text) = call::guard(|| drop(std::mem::take(message))) {
             self.dead = true;
-            tracing::error!("filter failed at the end of its message: panic: {text}");
+            let what = format!("panic: {text}");
+            tracing::error!("filter failed at the end of its message: {what}");
+            self.shared.witness.failed("the end of its message", &what);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Fault, Role};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::limits::Limits;
-use crate::macros::MacroTable;
+use crate::macros::{MacroTable, MissedMacros};
 use crate::negotiate::{self, Actions, Agreement, DataSize, IfMissing, Needs, Offer, Refusal, See, Steps};
 use crate::output::Output;
 use crate::reply::{Reply, Verdict};
@@ -300,6 +300,11 @@ impl FilterSession {
     /// The macros that are visible now.
     pub fn macros(&self) -> &MacroTable {
         &self.macros
+    }
+
+    /// Notes from now on which macros are looked up in vain.
+    pub fn note_missed_macros(&mut self, missed: Arc<MissedMacros>) {
+        self.macros.note_missed(missed);
     }
 
     /// The stage that waits for a verdict.
