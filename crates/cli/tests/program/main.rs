@@ -5,4 +5,5 @@ mod limits;
 mod others;
 mod send;
 mod serve;
+mod sockets;
 mod start;

@@ -25,6 +25,8 @@ pub(super) struct Connection<F: Filter> {
     pub(super) shared: Arc<Shared>,
     pub(super) held: Held,
     accepted: Instant,
+    /// What it did since others had the thread.
+    pub(super) worked: usize,
     /// Something wrong with macros was logged.
     warned: bool,
     /// The filter panicked; it is not called any more.
@@ -57,6 +59,7 @@ impl<F: Filter> Connection<F> {
             shared,
             held,
             accepted,
+            worked: 0,
             warned: false,
             dead: false,
             watches_end: false,

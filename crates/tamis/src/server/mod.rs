@@ -38,7 +38,7 @@ use admission::Admission;
 use allow::Hook;
 use budget::Budget;
 
-pub use crate::permission::in_postfix_chroot;
+pub use crate::permission::{in_usual_chroot, split_queue_directory};
 pub use allow::{AllowList, NotAllowed};
 pub use counters::Counters;
 pub use ipnet::IpNet;

@@ -4,6 +4,7 @@ use std::io;
 
 use bytes::BytesMut;
 use tamis_proto::{FilterSession, Stranger, frame};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use super::connection::Connection;
@@ -49,6 +50,12 @@ pub(super) enum Quiet {
 const READ: usize = 8 * 1024;
 const READ_BUSY: usize = 64 * 1024;
 
+/// How much a connection does before others have the thread: events, more than a message usually has.
+const SHARE: usize = 128;
+
+/// Bytes that count as an event: they may be many frames that the filter is not told of.
+const READ_UNIT: usize = 2 * 1024;
+
 impl<F: Filter> Connection<F> {
     /// Works until the connection is between messages with nothing left to read.
     pub(super) async fn work(&mut self) -> Result<Quiet, Lost> {
@@ -77,7 +84,12 @@ impl<F: Filter> Connection<F> {
                     self.session.eof(&work.buf)?;
                     return Ok(Quiet::Closed);
                 }
-                Some(_) => {}
+                // Events are counted where they are handled.
+                Some(count) => {
+                    if self.has_worked(1 + count / READ_UNIT) {
+                        self.give_way().await?;
+                    }
+                }
             }
             let result = self.take(work).await;
             if let Err(Lost::Protocol(error)) = &result
@@ -99,9 +111,22 @@ impl<F: Filter> Connection<F> {
             if is_quiet(&self.session, work) {
                 return Ok(Quiet::Idle);
             }
-            // An MTA that always has something to say must not keep the thread from the others.
-            tokio::task::coop::consume_budget().await;
         }
+    }
+
+    /// Counts work; whether others shall have the thread now. An MTA that always has something to say never makes
+    /// the task wait, and would keep the thread as long as it likes.
+    fn has_worked(&mut self, work: usize) -> bool {
+        self.worked += work;
+        self.worked >= SHARE
+    }
+
+    /// Lets others have the thread.
+    async fn give_way(&mut self) -> Result<(), Lost> {
+        self.worked = 0;
+        yield_now().await;
+        // Whoever never waits does not hear of this either.
+        if self.shared.shutdown.is_stopped() { Err(Lost::Stopped) } else { Ok(()) }
     }
 
     /// Reads what is there, or waits for it if something has begun; 0 is the end, and `None` is nothing at all.
@@ -113,7 +138,12 @@ impl<F: Filter> Connection<F> {
         }
         let room = work.buf.capacity() - work.buf.len();
         let count = loop {
-            match self.stream.try_read(&mut work.buf) {
+            let read = self.stream.try_read(&mut work.buf);
+            if matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+                // The task is about to wait, and others have the thread anyway.
+                self.worked = 0;
+            }
+            match read {
                 // The reactor only guessed. Waiting is for `serve`, which holds no buffer and hears of a drain.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && quiet => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
@@ -151,7 +181,12 @@ impl<F: Filter> Connection<F> {
                 at += used;
                 self.warn();
                 match event {
-                    Some(event) => self.handle(work, event.map(|bytes| burst.slice_ref(bytes))).await?,
+                    Some(event) => {
+                        self.handle(work, event.map(|bytes| burst.slice_ref(bytes))).await?;
+                        if self.has_worked(1) {
+                            self.give_way().await?;
+                        }
+                    }
                     None if used == 0 => break,
                     None => {}
                 }
