@@ -5,6 +5,7 @@ use tamis_proto::edit::validate;
 use tamis_proto::{Actions, Edit, FilterSession, MacroTable, Misuse, Stage};
 
 use super::Peer;
+use crate::message::Replacement;
 
 /// The surroundings of an event: the message's state, macros, and modifications to ask for.
 ///
@@ -16,6 +17,7 @@ pub struct Context<'a, M> {
     /// State of the message.
     pub message: &'a mut M,
     edits: &'a mut Vec<Edit<Bytes>>,
+    new_body: &'a mut Option<Replacement>,
     session: &'a FilterSession,
     peer: &'a Peer,
 }
@@ -25,11 +27,43 @@ pub struct Context<'a, M> {
 pub(crate) struct MessageState<M> {
     pub(crate) state: M,
     pub(crate) edits: Vec<Edit<Bytes>>,
+    /// Counts instead of pieces among the modifications.
+    pub(crate) new_body: Option<Replacement>,
+}
+
+/// What a message was to be modified to at some time.
+pub(crate) struct Asked {
+    edits: usize,
+    new_body: Option<Replacement>,
+}
+
+impl<M> MessageState<M> {
+    pub(crate) fn is_modified(&self) -> bool {
+        !self.edits.is_empty() || self.new_body.is_some()
+    }
+
+    /// Notes what was asked for until now.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { edits: self.edits.len(), new_body: self.new_body.clone() }
+    }
+
+    /// Forgets what was asked for since then.
+    pub(crate) fn go_back(&mut self, asked: Asked) {
+        self.edits.truncate(asked.edits);
+        self.new_body = asked.new_body;
+    }
+
+    /// Forgets everything that was asked for.
+    pub(crate) fn forget_edits(&mut self) {
+        self.edits.clear();
+        self.new_body = None;
+    }
 }
 
 impl<'a, M> Context<'a, M> {
     pub(crate) fn new(message: &'a mut MessageState<M>, session: &'a FilterSession, peer: &'a Peer) -> Self {
-        Self { message: &mut message.state, edits: &mut message.edits, session, peer }
+        let MessageState { state, edits, new_body } = message;
+        Self { message: state, edits, new_body, session, peer }
     }
 
     /// The same surroundings with another view of the message's state.
@@ -37,7 +71,8 @@ impl<'a, M> Context<'a, M> {
         &'b mut self,
         view: impl FnOnce(&'b mut M) -> &'b mut N,
     ) -> Context<'b, N> {
-        Context { message: view(self.message), edits: self.edits, session: self.session, peer: self.peer }
+        let Self { message, edits, new_body, session, peer } = self;
+        Context { message: view(message), edits, new_body, session, peer }
     }
 
     /// The MTA's end of the connection.
@@ -179,6 +214,19 @@ impl<'a, M> Context<'a, M> {
         self.edit(Edit::ReplaceBody(body.into()))
     }
 
+    /// Replaces the body as a whole, in memory or in a file: what [`replace_body`](Self::replace_body) was given does
+    /// not count then. It leaves packet by packet, and is not read into memory for that.
+    ///
+    /// # Errors
+    ///
+    /// As said at [`Context`].
+    #[doc(alias = "smfi_replacebody")]
+    pub fn set_body(&mut self, body: impl Into<Replacement>) -> Result<(), Misuse> {
+        self.check(&Edit::ReplaceBody(Bytes::new()))?;
+        *self.new_body = Some(body.into());
+        Ok(())
+    }
+
     /// Has the MTA hold the message. A verdict is still needed.
     ///
     /// # Errors
@@ -196,12 +244,16 @@ impl<'a, M> Context<'a, M> {
     ///
     /// As said at [`Context`].
     pub fn edit(&mut self, edit: Edit<Bytes>) -> Result<(), Misuse> {
+        self.check(&edit)?;
+        self.edits.push(edit);
+        Ok(())
+    }
+
+    fn check(&self, edit: &Edit<Bytes>) -> Result<(), Misuse> {
         if !self.session.in_message() {
             return Err(Misuse::NotAtEndOfMessage);
         }
-        self.session.check_edit(&edit)?;
-        self.edits.push(edit);
-        Ok(())
+        self.session.check_edit(edit)
     }
 }
 

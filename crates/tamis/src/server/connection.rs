@@ -315,7 +315,7 @@ impl<F: Filter> Connection<F> {
         }
     }
 
-    async fn flush(&mut self) -> Result<(), Lost> {
+    pub(super) async fn flush(&mut self) -> Result<(), Lost> {
         let output = self.session.output();
         if wire::enabled() {
             wire::from_filter(Some(self.peer.id), &wire::contents(output));

@@ -2,11 +2,12 @@
 
 use std::fmt::Display;
 
-use tamis_proto::{Event as Received, Misuse, Offer, Output, See, Sent, Stage, Verdict, trace};
+use tamis_proto::{Edit, Event as Received, Misuse, Offer, Output, See, Sent, Stage, Verdict, trace};
 
 use super::call::{self, Around, Ended};
 use super::connection::{Connection, Lost, Turn, Work};
-use crate::filter::{Context, Event, Filter, MessageState, Now, Reply};
+use crate::filter::{BoxError, Context, Event, Filter, MessageState, Now, Reply};
+use crate::message::Replacement;
 
 impl<F: Filter> Connection<F> {
     pub(super) async fn handle(&mut self, work: &mut Work<F>, event: Event) -> Result<(), Lost> {
@@ -24,7 +25,7 @@ impl<F: Filter> Connection<F> {
                     work.open = true;
                 }
                 let verdict = self.verdict(work, stage, event).await?;
-                self.answer(work, stage, verdict);
+                self.answer(work, stage, verdict).await?;
                 self.settle(work);
                 Ok(())
             }
@@ -105,7 +106,7 @@ impl<F: Filter> Connection<F> {
             Turn::Filter if self.dead => return Ok(Verdict::Continue),
             Turn::Filter => {}
         }
-        let asked = work.message.edits.len();
+        let asked = work.message.asked();
         let what = match self.call(work, stage, event).await {
             Ended::Done(Ok(verdict)) => {
                 if stage != Stage::EndOfMessage || !self.watches_end || verdict == Verdict::Continue {
@@ -122,16 +123,23 @@ impl<F: Filter> Connection<F> {
             Ended::Lost(lost) => return Err(lost),
         };
         // A step that failed asks for nothing, a filter that panicked never did.
-        work.message.edits.truncate(if self.dead { 0 } else { asked });
+        work.message.go_back(asked);
+        if self.dead {
+            work.message.forget_edits();
+        }
         Ok(self.failed(work, stage, &what))
     }
 
     /// Logs a failure and says what the MTA is told now.
     fn failed(&mut self, work: &mut Work<F>, stage: Stage, what: &dyn Display) -> Verdict {
-        let queue_id = trace::Text(self.session.macros().get("i").unwrap_or_default());
-        let verdict = self.shared.options.on_failure.name();
-        tracing::error!(%stage, %queue_id, verdict, "filter failed: {what}");
+        self.log_failure(stage, &self.shared.options.on_failure, what);
         self.fail_message(work, stage)
+    }
+
+    fn log_failure(&self, stage: Stage, verdict: &Verdict, what: &dyn Display) {
+        let queue_id = trace::Text(self.session.macros().get("i").unwrap_or_default());
+        let verdict = verdict.name();
+        tracing::error!(%stage, %queue_id, verdict, "filter failed: {what}");
     }
 
     /// What a failure means at this stage. Where no verdict is due it is said at the next answered stage, and
@@ -144,7 +152,7 @@ impl<F: Filter> Connection<F> {
         };
         if stage.in_message() && verdict != Verdict::Continue {
             work.turn = Turn::Failed;
-            work.message.edits.clear();
+            work.message.forget_edits();
         }
         let due = self.session.takes_verdict();
         if !due || stage == Stage::Rcpt {
@@ -154,18 +162,30 @@ impl<F: Filter> Connection<F> {
     }
 
     /// Gives the verdict to the session, at end of message after the modifications.
-    fn answer(&mut self, work: &mut Work<F>, stage: Stage, mut verdict: Verdict) {
+    async fn answer(&mut self, work: &mut Work<F>, stage: Stage, mut verdict: Verdict) -> Result<(), Lost> {
         if stage == Stage::EndOfMessage && matches!(verdict, Verdict::Continue | Verdict::Accept) {
-            for edit in std::mem::take(&mut work.message.edits) {
-                if let Err(misuse) = self.session.edit(edit) {
-                    // Modifications were checked when they were asked for, so this is ours to explain.
-                    verdict = self.failed(work, stage, &misuse);
-                    break;
+            let new_body = work.message.new_body.take();
+            let mut edits = std::mem::take(&mut work.message.edits);
+            if new_body.is_some() {
+                edits.retain(|edit| !matches!(edit, Edit::ReplaceBody(_)));
+            }
+            let sent = edits.into_iter().try_for_each(|edit| self.session.edit(edit));
+            if let Err(misuse) = sent {
+                // Modifications were checked when they were asked for, so this is ours to explain.
+                verdict = self.failed(work, stage, &misuse);
+            } else if let Some(new_body) = new_body
+                && let Err(error) = self.send_body(&new_body).await?
+            {
+                verdict = self.fail_message(work, stage);
+                if !verdict.stops() {
+                    // Half of a new body is nothing to be delivered, whatever the policy says.
+                    verdict = Verdict::Tempfail;
                 }
+                self.log_failure(stage, &verdict, &error);
             }
         }
         let early = stage.in_message() && stage != Stage::EndOfMessage && self.session.takes_verdict();
-        if verdict == Verdict::Accept && early && !work.message.edits.is_empty() {
+        if verdict == Verdict::Accept && early && work.message.is_modified() {
             work.turn = Turn::Accepted;
             verdict = if stage == Stage::Body { Verdict::Skip } else { Verdict::Continue };
         }
@@ -180,6 +200,21 @@ impl<F: Filter> Connection<F> {
                 self.session.respond(instead).expect("the verdict of a failure is known to every stage");
             }
         }
+        Ok(())
+    }
+
+    /// Sends a new body, reading on when what was read is written. Nothing, not even progress, may be sent meanwhile.
+    async fn send_body(&mut self, body: &Replacement) -> Result<Result<(), BoxError>, Lost> {
+        let mut packets = body.packets();
+        while let Some(packet) = packets.next().await {
+            let streamed =
+                packet.map_err(BoxError::from).and_then(|packet| Ok(self.session.stream_body(packet)?));
+            if streamed.is_err() {
+                return Ok(streamed);
+            }
+            self.flush().await?;
+        }
+        Ok(Ok(()))
     }
 
     /// Has the filter handle an event that the MTA waits for, or may wait for.
