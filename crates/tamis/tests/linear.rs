@@ -192,7 +192,7 @@ fn a_body_is_collected_transformed_and_replaced() {
             },
         );
         let loud = loud.await?;
-        mail.replace_body_with(loud)?;
+        mail.set_body(loud)?;
         Ok(Verdict::Continue)
     }
     for mta in mtas() {
@@ -208,7 +208,7 @@ fn a_body_larger_than_memory_is_replaced_by_one_of_its_size() {
     async fn same(mut mail: Mail) -> Result<Verdict, BoxError> {
         let body = mail.body().await?.clone();
         assert!(body.is_spooled());
-        mail.replace_body_with(body)?;
+        mail.set_body(body)?;
         Ok(Verdict::Continue)
     }
     let line = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n";

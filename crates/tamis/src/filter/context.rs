@@ -176,7 +176,7 @@ impl<'a, M> Context<'a, M> {
     ///
     /// As said at [`Context`].
     #[doc(alias = "smfi_replacebody")]
-    pub fn replace_body_with(&mut self, body: impl Into<Replacement>) -> Result<(), Misuse> {
+    pub fn set_body(&mut self, body: impl Into<Replacement>) -> Result<(), Misuse> {
         if !self.surroundings.session.in_message() {
             return Err(Misuse::NotAtEndOfMessage);
         }

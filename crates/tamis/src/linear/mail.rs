@@ -207,7 +207,7 @@ impl Mail {
     ///
     /// As said at [`Mail`].
     #[doc(alias = "smfi_replacebody")]
-    pub fn replace_body_with(&mut self, body: impl Into<Replacement>) -> Result<(), Misuse> {
+    pub fn set_body(&mut self, body: impl Into<Replacement>) -> Result<(), Misuse> {
         self.transaction.replace_body(body.into())
     }
 

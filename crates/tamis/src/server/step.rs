@@ -16,12 +16,9 @@ use super::work::{Turn, Work};
 use crate::filter::{
     Asked, BoxError, Called, Context, Event, Filter, MessageState, Now, Peer, Reply, Surroundings,
 };
-use crate::message::Facts;
 use crate::message::compile::Target;
+use crate::message::{Facts, Replacement};
 use crate::stream::Stream;
-
-/// Bytes of a new body that wait to be written before more of it is read.
-const BODY_AHEAD: usize = 128 * 1024;
 
 impl<F: Filter> Connection<F> {
     pub(super) async fn handle(&mut self, work: &mut Work<F>, event: Event) -> Result<(), Lost> {
@@ -160,11 +157,15 @@ impl<F: Filter> Connection<F> {
 
     /// Logs a failure and says what the MTA is told now.
     fn failed(&mut self, work: &mut Work<F>, stage: Stage, what: &dyn Display) -> Verdict {
+        self.log_failure(stage, &self.shared.options.on_failure, what);
+        self.fail_message(work, stage)
+    }
+
+    fn log_failure(&self, stage: Stage, verdict: &Verdict, what: &dyn Display) {
         let queue_id = trace::Text(self.session.macros().get("i").unwrap_or_default());
-        let verdict = self.shared.options.on_failure.name();
+        let verdict = verdict.name();
         tracing::error!(%stage, %queue_id, verdict, "filter failed: {what}");
         self.shared.witness.failed(stage.name(), what);
-        self.fail_message(work, stage)
     }
 
     /// What a failure means at this stage. Where no verdict is due it is said at the next answered stage, and
@@ -188,12 +189,22 @@ impl<F: Filter> Connection<F> {
 
     /// Gives the verdict to the session, at end of message after the modifications.
     async fn answer(&mut self, work: &mut Work<F>, stage: Stage, mut verdict: Verdict) -> Result<(), Lost> {
-        if stage == Stage::EndOfMessage
-            && matches!(verdict, Verdict::Continue | Verdict::Accept)
-            && let Err(what) = self.modify(work).await?
-        {
-            // Modifications were checked when they were asked for, so this is ours to explain.
-            verdict = self.failed(work, stage, &what);
+        if stage == Stage::EndOfMessage && matches!(verdict, Verdict::Continue | Verdict::Accept) {
+            match self.modify(work) {
+                // What is wrong with modifications as a whole shows only now.
+                Err(error) => verdict = self.failed(work, stage, &error),
+                Ok(Some(body)) => {
+                    if let Err(error) = self.send_body(&body).await? {
+                        verdict = self.fail_message(work, stage);
+                        if !verdict.stops() {
+                            // Half of a new body is nothing to be delivered, whatever the policy says.
+                            verdict = Verdict::Tempfail;
+                        }
+                        self.log_failure(stage, &verdict, &error);
+                    }
+                }
+                Ok(None) => {}
+            }
         }
         let early = stage.in_message() && stage != Stage::EndOfMessage && self.session.takes_verdict();
         if verdict == Verdict::Accept && early && work.message.transaction.is_changed() {
@@ -253,36 +264,29 @@ impl<F: Filter> Connection<F> {
         ended
     }
 
-    /// Sends the modifications. The inner error is what is wrong with them.
-    async fn modify(&mut self, work: &mut Work<F>) -> Result<Result<(), BoxError>, Lost> {
+    /// Sends the modifications but for a new body, which is returned.
+    fn modify(&mut self, work: &mut Work<F>) -> Result<Option<Replacement>, BoxError> {
+        let options = &self.shared.options;
+        let version = self.session.macros().get("v");
+        let target = options.mta.unwrap_or_else(|| Target::guess(version, work.header_macros));
         let transaction = std::mem::take(&mut work.message.transaction);
-        let target = self
-            .shared
-            .options
-            .mta
-            .unwrap_or_else(|| Target::guess(self.session.macros().get("v"), work.header_macros));
-        let (edits, replacement) = match transaction.into_edits(target, self.shared.options.strict) {
-            Ok(edits) => edits,
-            Err(error) => return Ok(Err(error)),
-        };
+        let (edits, body) = transaction.into_edits(target, options.strict)?;
         for edit in edits {
-            if let Err(misuse) = self.session.edit(edit) {
-                return Ok(Err(misuse.into()));
-            }
+            self.session.edit(edit)?;
         }
-        let Some(replacement) = replacement else { return Ok(Ok(())) };
-        let mut packets = replacement.packets();
+        Ok(body)
+    }
+
+    /// Sends a new body, reading on when what was read is written. Nothing, not even progress, may be sent meanwhile.
+    async fn send_body(&mut self, body: &Replacement) -> Result<Result<(), BoxError>, Lost> {
+        let mut packets = body.packets();
         while let Some(packet) = packets.next().await {
-            let sent = match packet {
-                Ok(packet) => self.session.body_packet(packet).map_err(BoxError::from),
-                Err(error) => Err(error.into()),
-            };
-            if let Err(error) = sent {
-                return Ok(Err(error));
+            let streamed =
+                packet.map_err(BoxError::from).and_then(|packet| Ok(self.session.stream_body(packet)?));
+            if streamed.is_err() {
+                return Ok(streamed);
             }
-            if self.session.output().len() >= BODY_AHEAD {
-                self.flush().await?;
-            }
+            self.flush().await?;
         }
         Ok(Ok(()))
     }

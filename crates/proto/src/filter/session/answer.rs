@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 
 use super::super::table::State;
-use super::{FilterSession, LastPiece, Sent, Waits};
+use super::{FilterSession, LastPiece, NewBody, Sent, Waits};
 use crate::edit::{self, Edit, EditRules};
 use crate::error::Misuse;
 use crate::negotiate::{See, Steps};
@@ -44,9 +44,11 @@ impl FilterSession {
 
     pub(super) fn answer(&mut self, stage: Stage, verdict: Verdict) -> Sent {
         if stage == Stage::EndOfMessage {
-            let body = std::mem::take(&mut self.body);
-            if !verdict.stops() {
-                edit::put_body(&mut self.output, body);
+            let new_body = std::mem::take(&mut self.new_body);
+            if let NewBody::Kept(pieces) = new_body
+                && !verdict.stops()
+            {
+                edit::put_body(&mut self.output, pieces);
             }
         }
         let due = self.steps.answers(stage);
@@ -123,27 +125,35 @@ impl FilterSession {
             return Err(Misuse::NotAtEndOfMessage);
         }
         self.check_edit(&edit)?;
-        match self.without_space(edit) {
-            Edit::ReplaceBody(piece) if self.rules.body_last => self.body.push(piece),
-            Edit::ReplaceBody(piece) => edit::put_body(&mut self.output, vec![piece]),
-            edit => edit.encode(self.output.frames()),
+        match (self.without_space(edit), &mut self.new_body) {
+            (_, NewBody::Begun) => return Err(Misuse::InsideBody),
+            (Edit::ReplaceBody(piece), NewBody::Kept(pieces)) if self.rules.body_last => pieces.push(piece),
+            (Edit::ReplaceBody(piece), _) => edit::put_body(&mut self.output, vec![piece]),
+            (edit, _) => edit.encode(self.output.frames()),
         }
         Ok(())
     }
 
-    /// Sends a packet of a new body at once, for a body that is too large to gather. All other modifications must have
-    /// been asked for: Postfix wants the packets in a row.
+    /// Sends a piece of a replaced body at once, for bodies that are not to be in memory as a whole: write the
+    /// [`output`](Self::output) before the next piece. The end of message must be waiting for its verdict.
+    ///
+    /// Pieces given to [`edit`](Self::edit) before leave first. From now on there can be no other modification and no
+    /// progress. Only a verdict that refuses the message takes back what was sent.
     ///
     /// # Errors
     ///
-    /// As [`edit`](Self::edit).
-    pub fn body_packet(&mut self, packet: Bytes) -> Result<(), Misuse> {
+    /// When it is not the end of message, or as [`check_edit`](Self::check_edit). Nothing is sent then.
+    pub fn stream_body(&mut self, piece: Bytes) -> Result<(), Misuse> {
         if !self.at_end_of_message() {
             return Err(Misuse::NotAtEndOfMessage);
         }
-        self.check_edit(&Edit::ReplaceBody(&packet))?;
-        let mut pieces = std::mem::take(&mut self.body);
-        pieces.push(packet);
+        self.check_edit(&Edit::ReplaceBody(&piece))?;
+        let mut pieces = match std::mem::replace(&mut self.new_body, NewBody::Begun) {
+            NewBody::Kept(pieces) => pieces,
+            NewBody::Begun if piece.is_empty() => return Ok(()),
+            NewBody::Begun => Vec::new(),
+        };
+        pieces.push(piece);
         edit::put_body(&mut self.output, pieces);
         Ok(())
     }
@@ -165,7 +175,7 @@ impl FilterSession {
     ///
     /// # Errors
     ///
-    /// When it is not the end of message.
+    /// When it is not the end of message, or packets of a new body were sent.
     #[doc(alias = "smfi_progress")]
     pub fn progress(&mut self) -> Result<(), Misuse> {
         let frame = self.progress_frame()?;
@@ -178,12 +188,12 @@ impl FilterSession {
     ///
     /// # Errors
     ///
-    /// When it is not the end of message.
+    /// As [`progress`](Self::progress).
     pub fn progress_frame(&self) -> Result<&'static [u8], Misuse> {
-        if self.at_end_of_message() {
-            Ok(crate::reply::PROGRESS_FRAME)
-        } else {
-            Err(Misuse::NotAtEndOfMessage)
+        match self.new_body {
+            _ if !self.at_end_of_message() => Err(Misuse::NotAtEndOfMessage),
+            NewBody::Begun => Err(Misuse::InsideBody),
+            NewBody::Kept(_) => Ok(crate::reply::PROGRESS_FRAME),
         }
     }
 

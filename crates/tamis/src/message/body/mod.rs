@@ -3,6 +3,11 @@
 //! A [`Budget`] bounds what the bodies of all messages take, and gives each message an [`Allowance`]. A
 //! [`BodyCollector`] takes pieces and makes a [`Body`] of them, which any number of readers read and seek in. A
 //! [`Replacement`] is a new body that is complete before the first packet of it leaves.
+//!
+//! Beside what the budget counts, each message may take 16 KiB in memory, each body that is written to a file 16 KiB
+//! where small pieces gather, and each reader or writer at work the piece that it works on, up to 64 KiB. Bytes that a
+//! filter takes out of a body, or puts in as they are ([`Body::from`]), are its own. Files are written and read on the
+//! threads for blocking work of a Tokio runtime, which must have its time enabled too.
 
 mod blocks;
 mod budget;

@@ -73,24 +73,12 @@ impl Replacement {
     }
 }
 
-impl From<Body> for Replacement {
-    fn from(body: Body) -> Self {
-        Self(body)
+/// Takes a body, or bytes as they are, which do not count in any budget.
+impl<T: Into<Body>> From<T> for Replacement {
+    fn from(body: T) -> Self {
+        Self(body.into())
     }
 }
-
-macro_rules! from_bytes {
-    ($($bytes:ty),*) => {$(
-        /// Takes the bytes as they are; they do not count in any budget.
-        impl From<$bytes> for Replacement {
-            fn from(bytes: $bytes) -> Self {
-                Self(Body::from(bytes))
-            }
-        }
-    )*};
-}
-
-from_bytes!(Bytes, BytesMut, Vec<u8>, String, &'static [u8], &'static str);
 
 /// The packets of a new body, at most 65,535 bytes each. An empty body is one empty packet: none would leave the old
 /// one.
