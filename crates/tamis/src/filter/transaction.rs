@@ -159,7 +159,7 @@ impl Transaction {
     /// Where it is to be strict, what the MTA makes of the edits of the header is compared with what was wanted.
     pub(crate) fn into_edits(
         self,
-        target: Target,
+        target: impl FnOnce() -> Target,
         strict: bool,
     ) -> Result<(Vec<Edit<Bytes>>, Option<Replacement>), BoxError> {
         let Self { headers, mut edits, replacement, rules, own_space, .. } = self;
@@ -167,7 +167,7 @@ impl Transaction {
             edits.retain(|edit| !matches!(edit, Edit::ReplaceBody(_)));
         }
         if headers.is_changed() {
-            let mut mta = Mta::new(target, rules.actions());
+            let mut mta = Mta::new(target(), rules.actions());
             (mta.leading_space, mta.payload) = (own_space, rules.payload());
             let wanted = Wanted::new(&headers);
             let mut all = compile(&wanted, &mta)?;

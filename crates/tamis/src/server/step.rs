@@ -267,8 +267,8 @@ impl<F: Filter> Connection<F> {
     /// Sends the modifications but for a new body, which is returned.
     fn modify(&mut self, work: &mut Work<F>) -> Result<Option<Replacement>, BoxError> {
         let options = &self.shared.options;
-        let version = self.session.macros().get("v");
-        let target = options.mta.unwrap_or_else(|| Target::guess(version, work.header_macros));
+        let (macros, header_macros) = (self.session.macros(), work.header_macros);
+        let target = || options.mta.unwrap_or_else(|| Target::guess(macros.get("v"), header_macros));
         let transaction = std::mem::take(&mut work.message.transaction);
         let (edits, body) = transaction.into_edits(target, options.strict)?;
         for edit in edits {
