@@ -1,5 +1,6 @@
 //! The message as a filter author sees it: envelope, headers and body.
 
+pub mod compile;
 pub mod headers;
 mod text;
 

@@ -302,7 +302,6 @@ impl Edits {
             })
     }
 
-    #[expect(dead_code, reason = "the edit compiler asks for it")]
     pub(super) fn is_exact(&self, node: Node) -> bool {
         matches!(node, Node::Added(at) if self.added[at as usize].exact)
     }

@@ -57,10 +57,14 @@ impl<'a> Header<'a> {
     }
 
     /// The value with the space after the colon, as the message has it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the edit compiler compares it"))]
     pub(crate) fn spaced_value(&self) -> Cow<'a, [u8]> {
         let value = self.value.as_bytes();
         if self.implied_space { Cow::Owned([b" ", value].concat()) } else { Cow::Borrowed(value) }
+    }
+
+    /// Whether an MTA would take a change to this value for a removal.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.value.as_bytes().trim_ascii().is_empty()
     }
 
     pub(crate) fn implied_space(&self) -> bool {

@@ -18,7 +18,7 @@ pub use self::edit::Anchor;
 use self::edit::Edits;
 pub use self::error::HeaderError;
 pub use self::header::Header;
-use self::order::Node;
+pub(crate) use self::order::Node;
 pub use self::value::HeaderValue;
 use super::Text;
 
@@ -29,7 +29,7 @@ pub(crate) type Field = command::Header<Text>;
 ///
 /// Looking up goes by name without regard to case, or by the [`HeaderId`] of a field, which stays the same whatever
 /// happens around it. Edits are made to fields and places, not to index numbers: what an MTA has to be sent for them
-/// is computed at the end of the message. From the moment of an edit on, reading shows
+/// is computed at the end of the message ([`compile`](super::compile)). From the moment of an edit on, reading shows
 /// the header as the message will have it; [`received`](Self::received) still has it as it came.
 ///
 /// What the MTA adds by itself, its `Received` above all, is not shown to filters and not in here.
@@ -150,7 +150,7 @@ impl Headers {
 
     /// The fields as the MTA sent them, without any edits.
     pub fn received(&self) -> impl DoubleEndedIterator<Item = Header<'_>> + ExactSizeIterator {
-        self.received.iter().enumerate().map(|(at, field)| Header::new(self.id(Node::received(at)), field))
+        (0..self.received.len()).map(|at| self.received_at(at))
     }
 
     /// Whether the fields are others than those that the MTA sent.
@@ -163,7 +163,6 @@ impl Headers {
         self.allowed
     }
 
-    #[expect(dead_code, reason = "the edit compiler walks them")]
     /// All nodes in order, those of removed fields included.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = Node> {
         let mut node = Node::Ends;
@@ -171,6 +170,16 @@ impl Headers {
             node = self.after(node);
             (node != Node::Ends).then_some(node)
         })
+    }
+
+    /// The field as the MTA sent it.
+    pub(crate) fn received_at(&self, at: usize) -> Header<'_> {
+        Header::new(self.id(Node::received(at)), &self.received[at])
+    }
+
+    /// Whether the field was asked for in an exact place.
+    pub(crate) fn is_exact(&self, node: Node) -> bool {
+        self.edits.as_ref().is_some_and(|edits| edits.is_exact(node))
     }
 
     fn id(&self, node: Node) -> HeaderId {
