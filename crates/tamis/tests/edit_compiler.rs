@@ -103,7 +103,9 @@ impl Scripted {
         let late = script.iter().filter(|step| matches!(step, Step::Receive)).count();
         let (now, later) = message.split_at(message.len().saturating_sub(late));
         let mut later = later.iter();
-        now.iter().for_each(|field| scripted.receive(*field));
+        for field in now {
+            scripted.receive(*field);
+        }
         for step in script {
             match step {
                 Step::Receive => later.next().into_iter().for_each(|field| scripted.receive(*field)),
@@ -267,10 +269,9 @@ proptest! {
             let delivered = case.delivered(profile, generated, &edits);
             // A new field that may fill a template of Sendmail has no place of its own unless it was exact.
             let has_place = |line: &&String| match case.place(line) {
-                None => true,
                 Some(Place::Near) => target != Target::Portable && !is_template(line),
                 Some(Place::Outside) => target == Target::Postfix || !is_template(line),
-                Some(Place::Above(_) | Place::Below(_)) => true,
+                None | Some(Place::Above(_) | Place::Below(_)) => true,
             };
             let wanted = case.wanted();
             let wanted: Vec<_> = wanted.iter().filter(has_place).collect();
