@@ -98,7 +98,7 @@ impl fmt::Display for Text {
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", Escaped(&self.0))
+        fmt::Debug::fmt(&Escaped(&self.0), f)
     }
 }
 
@@ -119,6 +119,13 @@ impl fmt::Display for Escaped<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The same in quotes.
+impl fmt::Debug for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
     }
 }
 
@@ -233,15 +240,14 @@ mod tests {
     #[test]
     fn it_compares_with_strings_and_bytes_on_both_sides() {
         let text = Text::from("Mx");
-        assert!(text == *"Mx" && text == "Mx" && "Mx" == text && text == String::from("Mx"));
-        assert!(
-            text == b"Mx"
-                && text == *b"Mx"
-                && text == b"Mx"[..]
-                && b"Mx"[..] == text
-                && text == b"Mx".to_vec()
-        );
-        assert!(text != "mx" && text.eq_ignore_case("mX") && !text.eq_ignore_case("my"));
+        assert_eq!(text, "Mx");
+        assert_eq!("Mx", text);
+        assert_eq!(text, *"Mx");
+        assert_eq!(text, b"Mx");
+        assert_eq!(b"Mx"[..], text);
+        assert_eq!(text, Bytes::from_static(b"Mx"));
+        assert_ne!(text, "mx");
+        assert!(text.eq_ignore_case("mX") && !text.eq_ignore_case("my"));
     }
 
     #[test]
