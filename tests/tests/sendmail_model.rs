@@ -1,8 +1,12 @@
-//! The edit model judged by real Sendmail.
+//! The edit model, and the edit compiler with it, judged by real Sendmail.
 //!
 //! `TAMIS_MODEL_CASES=2000 cargo test -p tamis-interop --test sendmail_model` tries more modifications.
 
 mod common;
+#[path = "common/compiler.rs"]
+mod compiler;
+#[path = "common/delivery.rs"]
+mod delivery;
 #[path = "common/model.rs"]
 mod model;
 
@@ -16,4 +20,9 @@ fn the_model_foretells_what_sendmail_delivers() {
 #[test]
 fn the_next_filter_is_shown_what_the_model_shows() {
     model::check_next_filter(Kind::Sendmail);
+}
+
+#[test]
+fn compiled_edits_make_the_message_that_was_wanted() {
+    compiler::check_deliveries(Kind::Sendmail);
 }

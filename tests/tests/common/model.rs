@@ -1,25 +1,15 @@
 //! The edit model judged by a real MTA: random modifications, and the message that the MTA delivers must be the one
 //! that the model foretells.
-//!
-//! `TAMIS_MODEL_CASES=2000` tries more of them, `TAMIS_MODEL_SEED` others.
 
-use std::env;
-use std::time::Duration;
-
-use tamis::proto::Edit as WireEdit;
-use tamis::proto::edit::model::{Message, Model, Path, Profile};
-use tamis_interop::case::Config;
+use tamis::proto::edit::model::Model;
 use tamis_interop::host::{EventLog, FilterHost as _};
-use tamis_interop::mta::{HOST_NAME, Kind};
-use tamis_interop::script::{Action, Edit, Matcher, Rule, Script, Stage};
+use tamis_interop::mta::Kind;
+use tamis_interop::script::{Edit, Script};
 use tamis_interop::site::Site;
-use tamis_interop::smtp::Client;
 use tamis_interop::text::escape;
 
 use crate::common;
-
-const PATIENCE: Duration = Duration::from_mins(1);
-const DEFAULT_CASES: usize = 120;
+use crate::delivery::{self, Case, Random, apply, config, deliver, hello, model, rule, say};
 
 /// A message with all that an MTA could miss, and one that lacks what Sendmail then adds.
 const MESSAGES: [&str; 2] = [
@@ -45,26 +35,6 @@ const MESSAGES: [&str; 2] = [
     \r\n\
     Hello.\r\n",
 ];
-
-const RECIPIENTS: [&str; 3] = ["bob@example.org", "carol@example.org", "Dave@example.org"];
-
-/// Fields that Sendmail's usual configuration has a template for, in its order, below its `Received`.
-const TEMPLATES: [&str; 7] =
-    ["Resent-Date", "Date", "Resent-From", "From", "Full-Name", "Resent-Message-Id", "Message-Id"];
-
-/// A small generator, so that a failure can be run again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
 
 fn random_edit(random: &mut Random, mta: Kind) -> Edit {
     let values: [&[u8]; 7] =
@@ -149,40 +119,12 @@ fn recipient_edit(random: &mut Random) -> Edit {
 
 /// Sends messages through a filter with random edits, and compares what is delivered with what the model foretells.
 pub(crate) fn check_deliveries(mta: Kind) {
-    let count = env::var("TAMIS_MODEL_CASES").map_or(DEFAULT_CASES, |text| text.parse().expect("a number"));
-    let seed = env::var("TAMIS_MODEL_SEED").map_or(20_261_120, |text| text.parse().expect("a number"));
-    let mut random = Random(seed);
-    let mut case = || {
-        let edits = (0..=random.below(8)).map(|_| random_edit(&mut random, mta)).collect::<Vec<_>>();
-        (random.pick(&MESSAGES), edits)
-    };
-    let cases: Vec<(&str, Vec<Edit>)> = (0..count).map(|_| case()).collect();
-
-    // Over TCP both MTAs wait at each step until what they wrote last is acknowledged, which takes 40 ms.
-    let site = Site::start(&Config { unix_socket: true, ..config(mta) });
-    let mut wrong = Vec::new();
-    // A connection has many messages, each with edits of its own.
-    for (number, batch) in cases.chunks(30).enumerate() {
-        let leading_space = number % 2 == 1;
-        let rules = batch.iter().zip(1..).map(|((_, edits), number)| rule(Some(number), edits));
-        let mut script = Script { rules: rules.collect(), ..Script::default() };
-        script.needs.leading_space = leading_space;
-        let filter = common::host().start(&script, &site.listen);
-        let mut client = hello(&site);
-        for (message, edits) in batch {
-            deliver(&mut client, message);
-            let got = delivered(&site);
-            let expected = foretold(mta, message, edits, leading_space);
-            if got != expected {
-                wrong.push(format!("{}\n--- foretold\n{expected}\n+++ delivered\n{got}", shown(edits)));
-            }
-        }
-        say(&mut client, "QUIT", 221);
-        drop(filter);
-    }
-    let total = wrong.len();
-    wrong.truncate(5);
-    assert!(total == 0, "{total} of {count} messages are not as foretold\n\n{}", wrong.join("\n\n"));
+    delivery::check(mta, |random, leading_space| {
+        let edits = (0..=random.below(8)).map(|_| random_edit(random, mta)).collect::<Vec<_>>();
+        let message = random.pick(&MESSAGES).to_owned();
+        let foretold = delivery::foretold(mta, &message, &edits, leading_space);
+        Case { message, edits, foretold }
+    });
 }
 
 /// Sends messages through two filters, the first with edits, and compares what the second is shown.
@@ -218,149 +160,6 @@ pub(crate) fn check_next_filter(mta: Kind) {
     }
 }
 
-fn config(mta: Kind) -> Config {
-    let settings = match mta {
-        Kind::Postfix => Vec::new(),
-        // As it comes, with a Date and a Message-Id where there is none.
-        Kind::Sendmail => vec![("generate".to_owned(), "yes".to_owned())],
-    };
-    Config { mta, settings, ..Config::default() }
-}
-
-fn rule(message: Option<u32>, edits: &[Edit]) -> Rule {
-    Rule {
-        stage: Stage::EndOfMessage,
-        matcher: Matcher { message, ..Matcher::default() },
-        actions: edits.iter().cloned().map(Action::Edit).collect(),
-    }
-}
-
-fn hello(site: &Site) -> Client {
-    let mut client = Client::connect(site.mta.smtp()).unwrap();
-    client.reply().unwrap();
-    say(&mut client, "EHLO tester.example", 250);
-    client
-}
-
-fn deliver(client: &mut Client, message: &str) {
-    say(client, "MAIL FROM:<alice@example.com>", 250);
-    for recipient in RECIPIENTS {
-        say(client, &format!("RCPT TO:<{recipient}>"), 250);
-    }
-    say(client, "DATA", 354);
-    client.message(message.as_bytes()).unwrap();
-    let reply = client.reply().unwrap();
-    assert_eq!(reply.code(), 250, "{reply}");
-}
-
-fn say(client: &mut Client, line: &str, code: u16) {
-    let reply = client.command(line).unwrap();
-    assert_eq!(reply.code(), code, "{line}: {reply}");
-}
-
-/// What was delivered, as text that compares.
-fn delivered(site: &Site) -> String {
-    assert!(site.mta.wait_until_idle(PATIENCE), "messages are still on their way");
-    let mut parts = site.sink.take();
-    // Recipients with different parameters can leave in transactions of their own.
-    let Some(first) = parts.pop() else { return "nothing".to_owned() };
-    assert!(parts.iter().all(|part| part.message == first.message && part.mail == first.mail));
-    let recipients = parts.iter().flat_map(|part| &part.rcpt).chain(&first.rcpt);
-    text(&path(&first.mail), recipients.map(|rcpt| path(rcpt)), &with_known_fields(&first.message))
-}
-
-/// An address and its arguments as they came, but for those that the MTA adds.
-fn path(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let (address, arguments) = text.rsplit_once('>').expect("an MTA writes brackets");
-    let address = address.trim_start_matches('<');
-    let original = format!("ORCPT=rfc822;{}", address.replace(' ', "+20"));
-    let added = |argument: &str| argument.starts_with("BODY=") || argument == original;
-    let given = arguments.split_whitespace().filter(|argument| !added(argument));
-    path_text(address, given.map(str::to_owned))
-}
-
-fn path_text(address: &str, arguments: impl Iterator<Item = String>) -> String {
-    let mut arguments: Vec<String> = arguments.collect();
-    arguments.sort();
-    format!("<{address}> {}", arguments.join(" ")).trim_end().to_owned()
-}
-
-/// Puts lines of known text where the MTA's own fields are.
-fn with_known_fields(message: &[u8]) -> Vec<u8> {
-    let lines: Vec<&[u8]> = message.split_inclusive(|byte| *byte == b'\n').collect();
-    let mut out = Vec::new();
-    let mut at = 0;
-    while at < lines.len() && lines[at] != b"\r\n" {
-        let length = 1 + lines[at + 1..].iter().take_while(|line| matches!(line[0], b' ' | b'\t')).count();
-        let field = lines[at..at + length].concat();
-        match own_field(&String::from_utf8_lossy(&field)) {
-            Some(known) => out.extend_from_slice(format!("{known}\r\n").as_bytes()),
-            None => out.extend_from_slice(&field),
-        }
-        at += length;
-    }
-    out.extend(lines[at..].concat());
-    out
-}
-
-fn own_field(field: &str) -> Option<&'static str> {
-    let name = field.split(':').next().unwrap_or_default();
-    match name {
-        "Received" if field.contains(&format!("by {HOST_NAME} (")) => Some(OWN_RECEIVED),
-        "Date" if field.ends_with(" GMT\r\n") || (field.contains("202") && !field.contains("08:00:00")) => {
-            Some(OWN_DATE)
-        }
-        "Message-Id" if field.contains(HOST_NAME) => Some(OWN_ID),
-        _ => None,
-    }
-}
-
-const OWN_RECEIVED: &str = "Received: the MTA's own";
-const OWN_DATE: &str = "Date: the MTA's own";
-const OWN_FROM: &str = "From: alice@example.com";
-const OWN_ID: &str = "Message-Id: the MTA's own";
-
-/// What the model says, as text that compares.
-fn foretold(mta: Kind, message: &str, edits: &[Edit], leading_space: bool) -> String {
-    let mut model = model(mta, message).leading_space(leading_space);
-    apply(&mut model, edits);
-    let message = model.finish();
-    if message.recipients.is_empty() {
-        return "nothing".to_owned();
-    }
-    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let path =
-        |path: &Path| path_text(&lossy(&path.address), path.args.iter().map(|argument| lossy(argument)));
-    text(&path(&message.sender), message.recipients.iter().map(path), &message.to_bytes())
-}
-
-fn apply(model: &mut Model, edits: &[Edit]) {
-    // A replaced body leaves the filter last, whenever it was asked for.
-    let (body, others): (Vec<_>, Vec<_>) =
-        edits.iter().partition(|edit| matches!(edit, Edit::ReplaceBody(_)));
-    for edit in others.into_iter().chain(body) {
-        model.apply(&wire(edit)).expect("no edit of these is refused");
-    }
-}
-
-/// The message as the MTA has it when the filter is asked.
-fn model(mta: Kind, message: &str) -> Model {
-    let own: &[&str] = match mta {
-        Kind::Sendmail if message == MESSAGES[1] => &[OWN_RECEIVED, OWN_DATE, OWN_FROM, OWN_ID],
-        _ => &[OWN_RECEIVED],
-    };
-    let mut parsed = Message::parse(format!("{}\r\n{message}", own.join("\r\n")).as_bytes());
-    parsed.sender = Path::new("alice@example.com");
-    parsed.recipients = RECIPIENTS.iter().map(Path::new).collect();
-    match mta {
-        Kind::Postfix => Model::new(Profile::Postfix, parsed).own_fields(own.len()),
-        Kind::Sendmail => {
-            Model::new(Profile::Sendmail, parsed).own_fields(own.len()).blank_defaults(TEMPLATES)
-        }
-    }
-}
-
 /// The header fields and the size of the body that a filter saw.
 fn seen(log: &EventLog) -> Vec<String> {
     let mut lines = log.all();
@@ -374,47 +173,4 @@ fn shown_by(model: &Model) -> Vec<String> {
     let fields =
         fields.map(|field| format!("header {}={}", escape(&field.name), escape(&field.wire_value(false))));
     fields.chain([format!("body {}", model.body().len())]).collect()
-}
-
-fn wire(edit: &Edit) -> WireEdit<&[u8]> {
-    match edit {
-        Edit::AddHeader { name, value } => WireEdit::AddHeader { name, value },
-        Edit::InsertHeader { index, name, value } => WireEdit::InsertHeader { index: *index, name, value },
-        Edit::ChangeHeader { index, name, value } => WireEdit::ChangeHeader { index: *index, name, value },
-        Edit::AddRecipient { path, arguments } if arguments.is_empty() => {
-            WireEdit::AddRecipient { address: path }
-        }
-        Edit::AddRecipient { path, arguments } => {
-            WireEdit::AddRecipientWithArgs { address: path, args: Some(arguments) }
-        }
-        Edit::DeleteRecipient { path } => WireEdit::DeleteRecipient { address: path },
-        Edit::ChangeSender { path, arguments } => {
-            let args = (!arguments.is_empty()).then_some(arguments.as_slice());
-            WireEdit::ChangeSender { address: path, args }
-        }
-        Edit::ReplaceBody(body) => WireEdit::ReplaceBody(body),
-        Edit::AppendBody(_) | Edit::Quarantine { .. } => unreachable!("not among the random edits"),
-    }
-}
-
-fn text(sender: &str, recipients: impl Iterator<Item = String>, message: &[u8]) -> String {
-    let mut recipients: Vec<String> = recipients.collect();
-    recipients.sort();
-    let lines = message.split_inclusive(|byte| *byte == b'\n').map(escape).collect::<Vec<_>>();
-    format!("{sender} -> {}\n{}", recipients.join(" "), lines.join("\n"))
-}
-
-fn shown(edits: &[Edit]) -> String {
-    let text = |bytes: &[u8]| format!("{:?}", escape(bytes));
-    let line = |edit: &Edit| match edit {
-        Edit::AddHeader { name, value } => format!("add {} {}", text(name), text(value)),
-        Edit::InsertHeader { index, name, value } => format!("insert {index} {} {}", text(name), text(value)),
-        Edit::ChangeHeader { index, name, value } => format!("change {index} {} {}", text(name), text(value)),
-        Edit::AddRecipient { path, arguments } => format!("to {} {}", text(path), text(arguments)),
-        Edit::DeleteRecipient { path } => format!("not to {}", text(path)),
-        Edit::ChangeSender { path, arguments } => format!("from {} {}", text(path), text(arguments)),
-        Edit::ReplaceBody(body) => format!("body {}", text(body)),
-        other => format!("{other:?}"),
-    };
-    edits.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -84,7 +84,7 @@ impl<'e> Expected<'e> {
         self.check_headers(&message.headers)?;
         self.check_envelope(&message)?;
         if let Some(pieces) = &self.wanted.body {
-            let body = self.lines(pieces);
+            let body = delivered_body(pieces);
             if message.body != body {
                 return Err(self.mismatch("body", &shown(&body.to_vec()), &shown(&message.body.to_vec())));
             }
@@ -110,9 +110,9 @@ impl<'e> Expected<'e> {
         let generated = Generated::new(self.wanted.headers, &layout, self.mta);
         let mut wanted: Vec<Field> = Vec::new();
         let mut anywhere: Vec<Field> = Vec::new();
-        for header in layout.fields() {
+        for (header, written) in layout.fields() {
             if generated.fill.contains(&header.id()) { &mut anywhere } else { &mut wanted }
-                .push(self.field(header));
+                .push(self.field(header, written));
         }
         let mut rest: Vec<Field> = made.iter().filter(|field| field.value != OWN).cloned().collect();
         for field in anywhere {
@@ -127,8 +127,11 @@ impl<'e> Expected<'e> {
         if rest == wanted { Ok(()) } else { Err(self.mismatch("header", &lines(&wanted), &lines(made))) }
     }
 
-    /// A field as it is delivered: line feeds never end it, white space is put after them where there is none.
-    fn field(&self, header: Header<'_>) -> Field {
+    /// A field as it is delivered. A line feed in a written one does not end it: white space is put after it.
+    fn field(&self, header: Header<'_>, written: bool) -> Field {
+        if !written {
+            return Field::new(header.name(), header.spaced_value());
+        }
         let pad = if self.profile == Profile::Postfix { b'\t' } else { b' ' };
         let value = header.spaced_value();
         let mut padded = Vec::with_capacity(value.len());
@@ -158,7 +161,9 @@ impl<'e> Expected<'e> {
         let mut made: Vec<Bytes> = message.recipients.iter().map(|path| path.address.clone()).collect();
         for list in [&mut wanted, &mut made] {
             // Postfix takes addresses that differ in case only for one.
-            list.iter_mut().for_each(|address| *address = address.to_ascii_lowercase().into());
+            for address in list.iter_mut() {
+                *address = address.to_ascii_lowercase().into();
+            }
             list.sort();
             list.dedup();
         }
@@ -169,21 +174,21 @@ impl<'e> Expected<'e> {
         }
     }
 
-    /// A body as it is delivered: with CRLF line ends, the last one included.
-    fn lines(&self, pieces: &[Bytes]) -> Body {
-        let text = pieces.concat();
-        let mut out = Vec::with_capacity(text.len());
-        for line in text.split_inclusive(|byte| *byte == b'\n') {
-            let line = line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
-            out.extend_from_slice(line);
-            out.extend_from_slice(b"\r\n");
-        }
-        out.into()
-    }
-
     fn mismatch(&self, part: &'static str, wanted: &str, made: &str) -> Mismatch {
         Mismatch { profile: self.profile, part, wanted: wanted.to_owned(), made: made.to_owned() }
     }
+}
+
+/// A body as it is delivered: with CRLF line ends, the last one included.
+fn delivered_body(pieces: &[Bytes]) -> Body {
+    let text = pieces.concat();
+    let mut out = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
+        out.extend_from_slice(line);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.into()
 }
 
 fn lines(fields: &[Field]) -> String {

@@ -77,7 +77,9 @@ impl Generated {
             if !has_place && first_end.is_none() || headers.received().any(|header| header.is(name)) {
                 continue;
             }
-            let appended = first_end.filter(|end| !has_place && !end.exact && has_value(&end.header));
+            // The generated one stands between what is on top and the first received field.
+            let free = !has_place && !layout.exact_top;
+            let appended = first_end.filter(|end| free && !end.exact && has_value(&end.header));
             match appended {
                 Some(end) => _ = generated.fill.insert(end.header.id()),
                 None if mta.actions.contains(Actions::CHANGE_HEADERS) => generated.clear.push(name),

@@ -12,6 +12,8 @@ pub(super) struct Layout<'a> {
     pub(super) received: Vec<Fate<'a>>,
     /// New fields above all others, from the top.
     pub(super) top: Vec<Header<'a>>,
+    /// One of those was asked for exactly.
+    pub(super) exact_top: bool,
     /// New fields among the received ones, from the top.
     pub(super) middle: Vec<Middle<'a>>,
     /// Fields below all that stay where they are, from the top.
@@ -48,7 +50,13 @@ impl<'a> Layout<'a> {
     pub(super) fn new(headers: &'a Headers, target: Target) -> Self {
         let slots = slots(headers);
         let mut staying = slots.iter().filter(|slot| matches!(slot, Slot::Received(_, Some(_)))).count();
-        let mut layout = Self { received: Vec::new(), top: Vec::new(), middle: Vec::new(), end: Vec::new() };
+        let mut layout = Self {
+            received: Vec::new(),
+            top: Vec::new(),
+            exact_top: false,
+            middle: Vec::new(),
+            end: Vec::new(),
+        };
         let mut staying_above = 0;
         let mut above_all = Vec::new();
         let mut below_all = Vec::new();
@@ -74,6 +82,7 @@ impl<'a> Layout<'a> {
                         layout.end.push(End { header, received: None, exact: moving || exact });
                     } else if staying_above == 0 {
                         layout.top.push(header);
+                        layout.exact_top |= exact;
                     } else if target.hidden_fields().is_some() {
                         let above = layout.received.len();
                         layout.middle.push(Middle { header, above, staying_above });
@@ -91,20 +100,23 @@ impl<'a> Layout<'a> {
         layout
     }
 
-    /// The fields from the top.
-    pub(super) fn fields(&self) -> impl Iterator<Item = Header<'a>> {
+    /// The fields from the top, and whether an edit writes them.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (Header<'a>, bool)> {
+        let mut fields: Vec<_> = self.top.iter().map(|header| (*header, true)).collect();
         let mut middle = self.middle.iter().peekable();
-        let mut among = Vec::new();
         for (at, fate) in self.received.iter().enumerate() {
             while let Some(new) = middle.next_if(|new| new.above <= at) {
-                among.push(new.header);
+                fields.push((new.header, true));
             }
-            if let Fate::Stays(header) | Fate::Changes(header) = fate {
-                among.push(*header);
+            match fate {
+                Fate::Stays(header) => fields.push((*header, false)),
+                Fate::Changes(header) => fields.push((*header, true)),
+                Fate::Goes | Fate::Moves => {}
             }
         }
-        among.extend(middle.map(|new| new.header));
-        self.top.clone().into_iter().chain(among).chain(self.end.clone().into_iter().map(|end| end.header))
+        fields.extend(middle.map(|new| (new.header, true)));
+        fields.extend(self.end.iter().map(|end| (end.header, true)));
+        fields.into_iter()
     }
 }
 

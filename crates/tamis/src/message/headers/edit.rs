@@ -1,5 +1,7 @@
 //! Edits by field and place.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tamis_proto::Actions;
 use tamis_proto::edit::validate;
@@ -220,7 +222,7 @@ impl Headers {
     }
 
     fn edits(&mut self) -> &mut Edits {
-        self.edits.get_or_insert_with(|| Box::new(Edits::new(self.received.len())))
+        Arc::make_mut(self.edits.get_or_insert_with(|| Arc::new(Edits::new(self.received.len()))))
     }
 }
 

@@ -9,6 +9,7 @@ mod tests;
 mod value;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
@@ -57,7 +58,7 @@ pub struct Headers {
     /// Tells ids of this message's fields from those of others.
     message: u32,
     received: Vec<Field>,
-    edits: Option<Box<Edits>>, // made by the first edit
+    edits: Option<Arc<Edits>>, // made by the first edit
     allowed: Actions,
     leading_space: bool,
 }
@@ -71,7 +72,7 @@ pub struct HeaderId {
 
 /// The edits of [`Headers`] at some moment.
 #[derive(Default)]
-pub(crate) struct Saved(Option<Box<Edits>>);
+pub(crate) struct Saved(Option<Arc<Edits>>);
 
 impl Headers {
     /// No fields yet, and no edits allowed.
@@ -105,7 +106,7 @@ impl Headers {
         let command::Header { name, value, implied_space } = field;
         self.received.push(Field { name: name.into(), value: value.into(), implied_space });
         if let Some(edits) = &mut self.edits {
-            edits.push_received();
+            Arc::make_mut(edits).push_received();
         }
     }
 
