@@ -35,6 +35,7 @@
 //! - [`filter`]: what a filter is and what it can do.
 //! - [`server`]: listening, running filters, shutting down.
 //! - [`client`]: the other role; talks to any milter as Postfix or Sendmail would.
+//! - `testing`, with the feature of that name: drives a filter in tests, without an MTA and in virtual time.
 //!
 //! The protocol itself is in [`proto`].
 #![forbid(unsafe_code)]
