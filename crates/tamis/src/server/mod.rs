@@ -140,15 +140,7 @@ where
         let Self { make, accept: hook, options, counters } = self;
         let drain_time = options.drain_time;
         let (make, hook) = (Arc::new(make), Arc::new(hook));
-        let shared = Arc::new(Shared {
-            limits: Arc::new(options.limits),
-            options,
-            shutdown: shutdown.clone(),
-            counters,
-            admission: Admission::default(),
-            budget: Budget::default(),
-            witness: Witness::default(),
-        });
+        let shared = Arc::new(Shared::new(options, shutdown.clone(), counters, Witness::default()));
         let connections = TaskTracker::new();
         // Connections are tasks of their own and would outlive this future.
         let _stop = StopAtEnd(shutdown.clone());
@@ -185,6 +177,20 @@ where
         // Handlers of the end have a time limit of their own.
         let _ = timeout(Duration::from_secs(20), connections.wait()).await;
         result
+    }
+}
+
+impl Shared {
+    fn new(options: Options, shutdown: Shutdown, counters: Counters, witness: Witness) -> Self {
+        Self {
+            limits: Arc::new(options.limits),
+            options,
+            shutdown,
+            counters,
+            admission: Admission::default(),
+            budget: Budget::default(),
+            witness,
+        }
     }
 }
 

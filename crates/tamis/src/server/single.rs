@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use tamis_proto::Limits;
 use tracing::Instrument;
 
 use super::accept::hold;
-use super::admission::{Admission, Place};
+use super::admission::Place;
 use super::connection::Connection;
-use super::limits::Budget;
 use super::witness::Witness;
 use super::{Counters, Options, Shared, Shutdown};
 use crate::filter::{Filter, Peer};
@@ -22,16 +20,7 @@ pub(crate) async fn serve_single<F: Filter>(
     options: Options,
     witness: Witness,
 ) {
-    let limits: Arc<Limits> = Arc::new(options.limits);
-    let shared = Arc::new(Shared {
-        options,
-        limits,
-        shutdown: Shutdown::new(),
-        counters: Counters::default(),
-        admission: Admission::default(),
-        budget: Budget::default(),
-        witness,
-    });
+    let shared = Arc::new(Shared::new(options, Shutdown::new(), Counters::default(), witness));
     let Ok(place) = Place::take(&shared, &peer.address) else { return };
     shared.counters.opened();
     let span = tracing::error_span!("connection", id = peer.id);
