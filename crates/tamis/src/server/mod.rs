@@ -202,20 +202,6 @@ where
     }
 }
 
-impl Shared {
-    fn new(options: Options, shutdown: Shutdown, counters: Counters, witness: Witness) -> Self {
-        Self {
-            limits: Arc::new(options.limits),
-            options,
-            shutdown,
-            counters,
-            admission: Admission::default(),
-            budget: Budget::default(),
-            witness,
-        }
-    }
-}
-
 /// Stops the connections when it is dropped.
 struct StopAtEnd(Shutdown);
 
