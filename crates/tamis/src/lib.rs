@@ -35,12 +35,14 @@
 //! - [`filter`]: what a filter is and what it can do.
 //! - [`server`]: listening, running filters, shutting down.
 //! - [`client`]: the other role; talks to any milter as Postfix or Sendmail would.
+//! - [`message`]: the model of a message that filters look at and change.
 //!
 //! The protocol itself is in [`proto`].
 #![forbid(unsafe_code)]
 
 pub mod client;
 pub mod filter;
+pub mod message;
 mod permission;
 pub mod server;
 mod stream;
