@@ -50,7 +50,7 @@ struct Package {
     licence: Option<String>,
 }
 
-/// Asks cargo for all packages in the lock file: of every platform, and of tests and builds too.
+/// Asks cargo for all packages in the lock file: of every platform and feature, of tests and builds too.
 ///
 /// A build fetches only what its own platform needs, and a manifest that was never fetched needs the network. Where
 /// there is none, the packages of this platform are what can be checked.
@@ -74,12 +74,12 @@ fn packages(root: &Path) -> Result<Vec<Package>> {
 
 fn metadata(root: &Path, options: &[&str]) -> Result<Value> {
     let mut command = cargo(root);
-    command.args(["metadata", "--format-version", "1", "--locked"]).args(options);
+    command.args(["metadata", "--format-version", "1", "--all-features", "--locked"]).args(options);
     let output = command.output().context("cannot start `cargo metadata`")?;
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr);
         bail!(
-            "`cargo metadata --format-version 1 --locked` ended with {}\n{}",
+            "`cargo metadata --format-version 1 --all-features --locked` ended with {}\n{}",
             output.status,
             reason.trim_end()
         );

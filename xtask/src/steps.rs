@@ -128,13 +128,17 @@ impl Step {
                 Cargo::new("fmt --all --check"),
                 Cargo::new("fmt --manifest-path fuzz/Cargo.toml --check"),
             ],
-            Self::Clippy => vec![Cargo::new("clippy --workspace --all-targets --locked -- -D warnings")],
+            Self::Clippy => {
+                vec![Cargo::new("clippy --workspace --all-targets --all-features --locked -- -D warnings")]
+            }
             Self::Doc => vec![Cargo {
                 env: Some(("RUSTDOCFLAGS", "-D warnings")),
-                args: "doc --workspace --no-deps --locked",
+                args: "doc --workspace --no-deps --all-features --locked",
             }],
             // Plain `cargo test`, so that a fresh machine needs no further program.
-            Self::Test => vec![Cargo::new("test --workspace --exclude tamis-interop --locked")],
+            Self::Test => {
+                vec![Cargo::new("test --workspace --exclude tamis-interop --all-features --locked")]
+            }
             // The tests run `tamis` as a user does, and cargo builds no other package's program for them.
             Self::Interop => vec![
                 Cargo::new("build --package tamis-cli --locked"),
@@ -254,7 +258,10 @@ mod tests {
     #[test]
     fn commands_are_shown_as_one_types_them() {
         let line = Step::Doc.cargo()[0].to_string();
-        assert_eq!(line, "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked");
+        assert_eq!(
+            line,
+            "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features --locked"
+        );
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub mod compile;
 mod envelope;
 mod facts;
 pub mod headers;
+#[cfg(feature = "mime")]
+pub mod mime;
 mod params;
 mod text;
 

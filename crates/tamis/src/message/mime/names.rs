@@ -1,0 +1,57 @@
+//! File names of parts, as suspicious people have to read them.
+
+use std::collections::HashSet;
+
+use super::field::Fields;
+use super::param::Value;
+
+/// Every name that a mail program could make of the fields of a part, the one that most show first.
+pub(super) fn file_names(fields: Fields<'_>) -> Vec<String> {
+    let (mut names, mut others) = (Vec::new(), Vec::new());
+    for field in fields {
+        if field.is("Content-Disposition") {
+            names.extend(Value::parse(field.raw()).readings("filename"));
+        } else if field.is("Content-Type") {
+            others.extend(Value::parse(field.raw()).readings("name"));
+        }
+    }
+    names.append(&mut others);
+    let mut seen = HashSet::new();
+    names.retain(|name| !name.is_empty() && seen.insert(name.clone()));
+    names
+}
+
+/// Returns the extension that a system would go by, in lower case: what is behind the last dot of the last part of
+/// a path, when everything is gone that is not shown, or taken away when the file is saved.
+///
+/// ```
+/// use tamis::message::mime::extension;
+///
+/// assert_eq!(extension("invoice.pdf.EXE"), Some("exe".into()));
+/// assert_eq!(extension("invoice.exe. . "), Some("exe".into()));
+/// assert_eq!(extension("invoice.exe::$DATA"), Some("exe".into()));
+/// assert_eq!(extension("invoice\u{202e}fdp.e\u{200b}xe"), Some("exe".into()));
+/// assert_eq!(extension("README"), None);
+/// ```
+pub fn extension(name: &str) -> Option<String> {
+    let name: String = name.chars().filter(|char| !is_invisible(*char)).collect();
+    let name = name.rsplit(['/', '\\']).find(|part| !part.trim().is_empty())?;
+    // Names of streams in a file: Windows opens the file.
+    let name = match name.split_once(':') {
+        Some((drive, rest)) if drive.len() == 1 => rest.split(':').next()?,
+        Some((file, _)) => file,
+        None => name,
+    };
+    let name = name.trim_end_matches(|char: char| char.is_whitespace() || ".\"'?=".contains(char));
+    let (_, extension) = name.rsplit_once(['.', '\u{ff0e}', '\u{3002}'])?;
+    let extension = extension.trim();
+    (!extension.is_empty()).then(|| extension.to_lowercase())
+}
+
+/// Control characters, and those that only change how others are shown.
+fn is_invisible(char: char) -> bool {
+    char.is_control()
+        || matches!(char,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
