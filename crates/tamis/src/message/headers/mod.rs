@@ -69,6 +69,10 @@ pub struct HeaderId {
     node: Node,
 }
 
+/// A moment among the edits of [`Headers`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Saved(usize);
+
 impl Headers {
     /// No fields yet, and no edits allowed.
     pub fn new() -> Self {
@@ -180,6 +184,18 @@ impl Headers {
     /// Whether the field was asked for in an exact place.
     pub(crate) fn is_exact(&self, node: Node) -> bool {
         self.edits.as_ref().is_some_and(|edits| edits.is_exact(node))
+    }
+
+    /// Remembers this moment.
+    pub(crate) fn save(&self) -> Saved {
+        Saved(self.edits.as_ref().map_or(0, |edits| edits.count()))
+    }
+
+    /// Takes back the edits since then; fields that came since stay.
+    pub(crate) fn restore(&mut self, saved: Saved) {
+        if let Some(edits) = &mut self.edits {
+            edits.take_back(saved.0);
+        }
     }
 
     fn id(&self, node: Node) -> HeaderId {

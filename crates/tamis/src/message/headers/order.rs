@@ -71,6 +71,14 @@ impl Order {
         node
     }
 
+    /// Takes the node that was added last out again.
+    pub(super) fn unadd(&mut self) {
+        if let Some(Links { before, after }) = self.added.pop() {
+            self.links_mut(before).after = after;
+            self.links_mut(after).before = before;
+        }
+    }
+
     fn link(&mut self, node: Node, place: Node) -> Links {
         let before = std::mem::replace(&mut self.links_mut(place).before, node);
         self.links_mut(before).after = node;
