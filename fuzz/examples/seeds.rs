@@ -48,13 +48,16 @@ fn main() -> io::Result<()> {
     for talk in &talks {
         let (sent, answered) = (talk.bytes(Side::Mta), talk.bytes(Side::Filter));
         if talk.for_filter {
-            // Without and with limits that a usual message reaches.
-            seeds.write("filter_session", &talk.name, &talk.filter_session(0, &sent))?;
-            seeds.write(
-                "filter_session",
-                &format!("{}-limits", talk.name),
-                &talk.filter_session(4, &sent),
-            )?;
+            // Without limits, with some that a usual message reaches, and with each of them at its smallest.
+            seeds.write("filter_session", &talk.name, &talk.filter_session(&[0], &sent))?;
+            let fixed = talk.filter_session(&[4], &sent);
+            seeds.write("filter_session", &format!("{}-limits", talk.name), &fixed)?;
+            for small in 1..8 {
+                let mut limits = [0x10, 7, 255, 7, 255, 7, 255, 255];
+                limits[small] = 1;
+                let own = talk.filter_session(&limits, &sent);
+                seeds.write("filter_session", &format!("{}-limit-{small}", talk.name), &own)?;
+            }
             seeds.write("interleave", &talk.name, &talk.interleave())?;
         }
         if talk.for_mta {
@@ -116,10 +119,10 @@ impl Talk {
         [&[0][..], &self.bits.to_be_bytes(), &self.actions.to_be_bytes()[2..]].concat()
     }
 
-    fn filter_session(&self, flags: u8, sent: &[u8]) -> Vec<u8> {
+    fn filter_session(&self, flags: &[u8], sent: &[u8]) -> Vec<u8> {
         // Continue, with an edit and progress before it wherever that is possible.
         let answers = [0x36; 8];
-        [&[flags][..], &self.needs(), &answers, &[0x12, 0x34, 0x56, 0x78], sent].concat()
+        [flags, &self.needs(), &answers, &[0x12, 0x34, 0x56, 0x78], sent].concat()
     }
 
     fn mta_session(&self, answered: &[u8]) -> Vec<u8> {

@@ -1,21 +1,22 @@
 //! Bytes of an MTA and actions of a filter in any order: misuse does nothing, what was taken is what is written, and
 //! the replies are those that are due.
 //!
-//! Input: flags, then steps, each a number and what belongs to it.
+//! Input: flags, limits, then steps, each a number and what belongs to it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tamis_fuzz::{Input, filter, wire};
+use tamis_fuzz::{Input, filter, limits, wire};
 use tamis_proto::command::Kind;
-use tamis_proto::{Edit, Event, FilterSession, Misuse, Needs, Refusal, Rules, Stage, Verdict};
+use tamis_proto::{Edit, Event, FilterSession, Limits, Misuse, Needs, Refusal, Rules, Stage, Verdict};
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
     let flags = input.u8();
-    let rules = Input::rules(flags);
+    let (rules, limits) = (Input::rules(flags), input.limits(flags));
     let mut scene = Scene {
-        session: FilterSession::new(rules, Input::limits(flags)),
+        session: FilterSession::new(rules, limits),
         rules,
+        limits,
         stream: Vec::new(),
         start: 0,
         end: 0,
@@ -24,6 +25,7 @@ fuzz_target!(|data: &[u8]| {
         kept_body: Vec::new(),
         body: Vec::new(),
         over: false,
+        promised: 0,
     };
     while !input.is_empty() && !scene.over {
         scene.step(&mut input);
@@ -34,6 +36,7 @@ fuzz_target!(|data: &[u8]| {
 struct Scene {
     session: FilterSession,
     rules: Rules,
+    limits: Limits,
     stream: Vec<u8>,
     /// What the session used.
     start: usize,
@@ -45,6 +48,8 @@ struct Scene {
     kept_body: Vec<u8>,
     body: Vec<u8>,
     over: bool,
+    /// The packets that were agreed on.
+    promised: usize,
 }
 
 impl Scene {
@@ -91,10 +96,16 @@ impl Scene {
             let waits = self.session.waits_for();
             let buffer = &self.stream[self.start..self.end];
             let buffer = &buffer[..wire::first(buffer)];
-            let Ok((used, event)) = filter::next(&mut self.session, buffer) else {
-                self.over = true;
-                return;
+            let (used, event) = match filter::next(&mut self.session, buffer) {
+                Ok(next) => next,
+                Err(error) => {
+                    let start = usize::try_from(error.offset).expect("inputs are short");
+                    limits::check_fault(self.limits, &self.stream[..start], &self.stream[start..], &error);
+                    self.over = true;
+                    return;
+                }
             };
+            limits::check_macros(self.limits, &self.session, self.promised);
             assert!(waits.is_none() || (used, &event) == (0, &None), "goes on although a verdict is due");
             match event {
                 Some(Event::Abort) => assert!(open, "abort of nothing"),
@@ -113,6 +124,7 @@ impl Scene {
         let before = self.session.output().len();
         match self.session.negotiate(needs) {
             Ok(agreement) => {
+                self.promised = limits::promised(&agreement);
                 assert_eq!(agreement.actions, self.session.actions());
                 assert_eq!(agreement.steps, self.session.steps());
                 assert!(self.session.output().len() > before);

@@ -1,7 +1,7 @@
 //! Any bytes into an MTA's session: nothing harmful gets through, nothing comes after an error, and the outcome is
 //! the same however the stream is cut.
 //!
-//! Input: flags, the offer's version, a number for the cuts, the MTA's steps behind their count, the stream.
+//! Input: flags, the offer's version, a number for the cuts, limits, the MTA's steps behind their count, the stream.
 #![no_main]
 
 use std::time::{Duration, Instant};
@@ -18,10 +18,11 @@ use tamis_proto::{
 fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
     let (flags, version, cuts) = (input.u8(), input.u8(), input.u32());
+    let limits = input.limits(flags);
     let profile = if flags & 1 == 0 { Profile::Postfix } else { Profile::Sendmail };
     let config = MtaConfig::new(profile)
         .with_offer(Offer::of_version(6 - u32::from(version % 5)))
-        .with_limits(Input::limits(flags))
+        .with_limits(limits)
         .with_body_limit(if flags & 8 == 0 { 50 << 20 } else { 100 });
     let config = if flags & 2 == 0 { config } else { config.lenient() };
     let steps = input.text();

@@ -2,6 +2,7 @@
 
 use tamis_proto::{Error, Event, FilterSession, Limits, Misuse, Needs, Next, Rules, Sent, Stage, Verdict};
 
+use crate::limits::{self, Message};
 use crate::{Input, wire};
 
 /// The filter that is played.
@@ -13,6 +14,9 @@ pub struct Filter {
     /// What it says, over and over.
     pub answers: [u8; 8],
 }
+
+/// More than any reply of this filter to a single command.
+const LONGEST_REPLY: usize = 100;
 
 /// How the stream arrives.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +54,7 @@ impl Filter {
             offset: 0,
         };
         let (mut start, mut end, mut turn) = (0, 0, 0);
-        let mut message = Message::default();
+        let (mut message, mut promised) = (Message::default(), 0);
         loop {
             let open = session.in_message();
             let (used, event) = match next(&mut session, &stream[start..end]) {
@@ -58,16 +62,19 @@ impl Filter {
                 Err(error) => {
                     // Frames before the bad one were used all the same.
                     start = usize::try_from(error.offset).expect("inputs are short");
+                    limits::check_fault(self.limits, &stream[..start], &stream[start..end], &error);
                     log.error = Some(error);
                     break;
                 }
             };
+            limits::check_macros(self.limits, &session, promised);
+            assert!(session.output().len() <= self.limits.replies + LONGEST_REPLY, "replies without end");
             let given = event.is_some();
             if let Some(event) = event {
                 assert!(!matches!(feed, Feed::Frames) || event != Event::Abort || open, "abort of nothing");
-                message.count(&event, self.limits);
+                message.count(&event, self.limits, promised);
                 log.events.push(event.clone().map(<[u8]>::to_vec));
-                if !self.answer(&mut session, &event, &mut log) {
+                if !self.answer(&mut session, &event, &mut log, &mut promised) {
                     start += used;
                     break;
                 }
@@ -82,6 +89,10 @@ impl Filter {
                 continue;
             }
             wire::drain(session.output(), usize::MAX, &mut log.output);
+            if used > 0 {
+                // It may have stopped for the replies.
+                continue;
+            }
             if session.is_closed() || end == stream.len() {
                 log.eof = Some(session.eof(&stream[start..end]));
                 break;
@@ -98,10 +109,18 @@ impl Filter {
     }
 
     /// Does what the filter does at an event; `false` if it cannot work with this MTA.
-    fn answer(&self, session: &mut FilterSession, event: &Event<&[u8]>, log: &mut Log) -> bool {
+    fn answer(
+        &self,
+        session: &mut FilterSession,
+        event: &Event<&[u8]>,
+        log: &mut Log,
+        promised: &mut usize,
+    ) -> bool {
         let choice = self.answers[log.events.len() % self.answers.len()];
         if matches!(event, Event::Negotiate(_)) {
-            return session.negotiate(&self.needs).is_ok();
+            let agreement = session.negotiate(&self.needs);
+            *promised = agreement.as_ref().map_or(0, limits::promised);
+            return agreement.is_ok();
         }
         let waits = session.waits_for();
         assert_eq!(waits, event.stage(), "an event with a stage waits for a verdict");
@@ -159,30 +178,6 @@ impl Filter {
         let closes = log.events.iter().filter(|event| **event == Event::Close).count();
         let quits = wire::frames(used).iter().filter(|(code, _)| matches!(code, b'K' | b'Q')).count();
         assert_eq!(closes, quits, "closes");
-    }
-}
-
-/// What a filter was given of one message.
-#[derive(Default)]
-struct Message {
-    headers: usize,
-    header_bytes: usize,
-    recipients: usize,
-}
-
-impl Message {
-    fn count(&mut self, event: &Event<&[u8]>, limits: Limits) {
-        match event {
-            Event::Mail(_) | Event::Abort | Event::Close => *self = Self::default(),
-            Event::Header(header) => {
-                self.headers += 1;
-                self.header_bytes += header.name.len() + header.value.len();
-            }
-            Event::Rcpt(_) => self.recipients += 1,
-            _ => {}
-        }
-        let within = self.headers <= limits.headers && self.header_bytes <= limits.header_bytes;
-        assert!(within && self.recipients <= limits.recipients, "more than the limits allow");
     }
 }
 

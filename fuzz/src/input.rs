@@ -56,8 +56,17 @@ impl<'a> Input<'a> {
         if flags & 2 == 0 { rules } else { rules.strict() }
     }
 
-    /// Limits that are reached now and then.
-    pub fn limits(flags: u8) -> Limits {
+    /// The usual limits, fixed ones that are reached now and then, or small ones of the input's own: so that each of
+    /// them can be the one that ends a session.
+    pub fn limits(&mut self, flags: u8) -> Limits {
+        if flags & 0x10 != 0 {
+            let [macros, macro_bytes, headers, header_bytes, recipients, argument, replies] = self.array();
+            let count = |byte: u8| usize::from(byte % 8);
+            let limits = Limits::new().with_payload(0).with_macros(count(macros));
+            let limits = limits.with_macro_bytes(macro_bytes.into()).with_headers(count(headers));
+            let limits = limits.with_header_bytes(header_bytes.into()).with_recipients(count(recipients));
+            return limits.with_argument(argument.into()).with_replies(replies.into());
+        }
         if flags & 4 == 0 {
             return Limits::new();
         }

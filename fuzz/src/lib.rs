@@ -2,6 +2,7 @@
 
 pub mod filter;
 pub mod input;
+pub mod limits;
 pub mod wire;
 
 pub use input::Input;

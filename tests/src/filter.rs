@@ -82,11 +82,7 @@ impl RunningFilter for ScriptServer {
         if let Some(progress) = script.needs.progress {
             options.progress_every = progress;
         }
-        let make = move |_: &tamis::Peer| ScriptFilter {
-            script: script.clone(),
-            log: log.clone(),
-            position: Position::default(),
-        };
+        let make = move |_: &tamis::Peer| ScriptFilter::new(script.clone(), log.clone());
         let server = Server::new(make).options(options);
         let shutdown = Shutdown::new();
         let (done, finished) = mpsc::channel();
@@ -124,13 +120,17 @@ fn spec(listen: &Listen) -> SocketSpec {
 }
 
 /// A script in one connection.
-struct ScriptFilter {
+pub(crate) struct ScriptFilter {
     script: Arc<Script>,
     log: EventLog,
     position: Position,
 }
 
 impl ScriptFilter {
+    pub(crate) fn new(script: Arc<Script>, log: EventLog) -> Self {
+        Self { script, log, position: Position::default() }
+    }
+
     /// Writes the event down, and returns the stage and what the script's rules compare.
     fn note(&self, cx: &Context<'_, BytesMut>, event: &Event) -> Option<(Stage, Bytes)> {
         let log = &self.log;

@@ -9,6 +9,7 @@
 
 pub mod case;
 pub mod compare;
+pub mod driver;
 pub mod filter;
 pub mod host;
 pub mod mta;

@@ -146,13 +146,14 @@ fn check_held(case: &Case, site: &Site) -> Vec<String> {
     problems
 }
 
-struct Got {
-    mail: Vec<u8>,
-    rcpt: Vec<Vec<u8>>,
-    message: Vec<u8>,
+/// A message that came out somewhere.
+pub(crate) struct Got {
+    pub(crate) mail: Vec<u8>,
+    pub(crate) rcpt: Vec<Vec<u8>>,
+    pub(crate) message: Vec<u8>,
 }
 
-fn check_messages(place: &str, expected: &[Expected], mut got: Vec<Got>) -> Vec<String> {
+pub(crate) fn check_messages(place: &str, expected: &[Expected], mut got: Vec<Got>) -> Vec<String> {
     let (mut pairs, mut unmatched) = (Vec::new(), Vec::new());
     for expected in expected {
         match got.iter().position(|got| expected.mail.matches(&got.mail)) {
@@ -202,7 +203,7 @@ fn got_lines(got: &Got) -> Vec<Vec<u8>> {
     lines
 }
 
-fn check_events(expected: &[ExpectedEvent], log: &EventLog, patience: Duration) -> Vec<String> {
+pub(crate) fn check_events(expected: &[ExpectedEvent], log: &EventLog, patience: Duration) -> Vec<String> {
     let seen: Vec<&Pattern> = expected
         .iter()
         .filter_map(|event| match event {

@@ -221,6 +221,8 @@ pub enum Misuse {
     },
     /// A modification or progress outside the end of message.
     NotAtEndOfMessage,
+    /// A modification or progress between the packets of a new body.
+    InsideBody,
     /// An action that was not negotiated.
     DisabledAction(Actions),
     /// A modification longer than the packet size that was agreed on.
@@ -254,6 +256,7 @@ impl fmt::Display for Misuse {
                 write!(f, "verdict {verdict} does not exist at stage {stage}")
             }
             Self::NotAtEndOfMessage => f.write_str("only possible at end of message"),
+            Self::InsideBody => f.write_str("not possible after the first packet of a new body"),
             Self::DisabledAction(action) => {
                 write!(f, "action {action} was not negotiated: declare it in the filter's needs")
             }

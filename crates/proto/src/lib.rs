@@ -40,7 +40,7 @@ pub use event::Event;
 pub use filter::{FilterSession, Next, Sent, Warning};
 pub use frame::Frame;
 pub use limits::Limits;
-pub use macros::MacroTable;
+pub use macros::{MacroTable, MissedMacros};
 pub use mta::{MtaConfig, MtaEvent, MtaSession, Profile, Timeouts, Turn};
 pub use negotiate::{
     Actions, Agreement, Answer, DataSize, IfMissing, MIN_VERSION, MacroLists, MacroStage, Needs, Offer,

@@ -1,6 +1,8 @@
 //! The macros of a session, with libmilter's rule of what is visible when (spec §2.14).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::command::{Kind, Macros};
 use crate::filter::Warning;
@@ -17,6 +19,23 @@ pub struct MacroTable {
     lists: [Range<usize>; Stage::COUNT],
     /// The command being handled, whose own macros are looked at first.
     current: Option<Stage>,
+    missed: Option<Arc<MissedMacros>>,
+}
+
+/// Names of macros that were looked up in vain, for tests of filters: a macro that nobody asked the MTA for is missing
+/// on every day, not only today.
+#[derive(Debug, Default)]
+pub struct MissedMacros(Mutex<BTreeSet<(Option<Stage>, Vec<u8>)>>);
+
+impl MissedMacros {
+    /// The names, and the stages that were handled when they were looked up; `None` is outside of all stages.
+    pub fn names(&self) -> Vec<(Option<Stage>, Vec<u8>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn add(&self, stage: Option<Stage>, name: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((stage, name.to_vec()));
+    }
 }
 
 /// Stages whose macros last, from the one searched first.
@@ -39,10 +58,20 @@ impl MacroTable {
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
         let name = bare(name.as_ref());
         let own = self.current.filter(|stage| !LASTING.contains(stage));
-        own.into_iter()
+        let mut found = own
+            .into_iter()
             .chain(LASTING)
-            .find_map(|stage| self.of_stage(stage).find(|(key, _)| bare(key) == name))
-            .map(|(_, value)| value)
+            .filter_map(|stage| self.of_stage(stage).find(|(key, _)| bare(key) == name));
+        let value = found.next().map(|(_, value)| value);
+        if let (None, Some(missed)) = (value, &self.missed) {
+            missed.add(self.current, name);
+        }
+        value
+    }
+
+    /// Notes from now on what is looked up in vain.
+    pub(crate) fn note_missed(&mut self, missed: Arc<MissedMacros>) {
+        self.missed = Some(missed);
     }
 
     /// The macros that came for one stage, in the MTA's order.
@@ -99,7 +128,7 @@ impl MacroTable {
 
     /// Drops everything.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { missed: self.missed.take(), ..Self::default() };
     }
 
     fn set(&mut self, stage: Stage, list: &[u8]) {
@@ -226,6 +255,23 @@ mod tests {
             receive(&mut table, b"CHMRTNELBU"[(round % 10) as usize], list.as_bytes());
         }
         assert!(table.data.len() < 2 * SLACK);
+    }
+
+    #[test]
+    fn names_that_are_looked_up_in_vain_are_noted_with_their_stage() {
+        let missed = Arc::new(MissedMacros::default());
+        let mut table = MacroTable::default();
+        table.get("before");
+        table.note_missed(missed.clone());
+        receive(&mut table, b'C', b"j\0mta\0");
+        table.enter(Stage::Connect);
+        table.get("j");
+        table.get("{daemon_name}");
+        table.leave(Stage::Connect);
+        table.clear();
+        table.get("j");
+        let expected = [(None, b"j".to_vec()), (Some(Stage::Connect), b"daemon_name".to_vec())];
+        assert_eq!(missed.names(), expected);
     }
 
     #[test]

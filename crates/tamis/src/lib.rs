@@ -32,24 +32,33 @@
 //! # }
 //! ```
 //!
-//! - [`filter`]: what a filter is and what it can do.
+//! - [`mod@filter`]: what a filter is and what it can do.
+//! - [`#[tamis::filter]`](macro@filter) makes one of handlers, a method for each stage.
 //! - [`server`]: listening, running filters, shutting down.
 //! - [`client`]: the other role; talks to any milter as Postfix or Sendmail would.
+//! - [`message`]: the model of a message that filters look at and change.
 //!
 //! The protocol itself is in [`proto`].
 #![forbid(unsafe_code)]
 
 pub mod client;
 pub mod filter;
+pub mod handler;
+pub mod linear;
 pub mod message;
 mod permission;
 pub mod server;
 mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod wire;
 
 pub use tamis_proto as proto;
 
-pub use filter::{BoxError, BoxFilter, Context, Credentials, Event, Filter, Now, Peer, PeerAddress, Reply};
+pub use filter::{
+    BoxError, BoxFilter, Collect, Context, Credentials, Event, Filter, Now, Peer, PeerAddress, Reply,
+};
+pub use handler::attribute::filter;
 pub use proto::address::SocketSpec;
 pub use proto::{Actions, DataSize, Edit, IfMissing, MacroStage, Needs, Offer, SmtpReply, Stage, Verdict};
 pub use server::{Options, Server, Shutdown, bind, serve};

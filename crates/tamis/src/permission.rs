@@ -1,6 +1,5 @@
 //! What keeps a process from a unix socket, in words that say what to change.
 
-use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -21,22 +20,40 @@ pub(crate) fn missing(path: &Path, wish: Wish, error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => Some(missing_permission(&path, wish)),
         _ => None,
     };
-    let mut text = cause.map(|cause| format!("; {cause}")).unwrap_or_default();
-    if let Some(inside) = in_postfix_chroot(&path).filter(|_| !text.is_empty()) {
-        let _ = write!(text, "; in Postfix's chroot this socket is {}", inside.display());
-    }
-    text
+    let Some(cause) = cause else { return String::new() };
+    let chroot = match (split_queue_directory(&path), wish) {
+        (Some((queue, inside)), _) => {
+            format!("; for Postfix in a chroot at {} this socket is /{}", queue.display(), inside.display())
+        }
+        (None, Wish::Create) => {
+            let seen = in_usual_chroot(&path);
+            format!("; Postfix in a chroot, as on Debian, takes this path for {}", seen.display())
+        }
+        // Who connects here is not Postfix.
+        (None, Wish::Connect) => String::new(),
+    };
+    format!("; {cause}{chroot}")
 }
 
-/// The path of a socket as Postfix's programs see it from their chroot, if it is below Postfix's usual queue
-/// directory, `/var/spool/postfix` (`/var/spool/postfix-NAME` for further instances).
-pub fn in_postfix_chroot(path: &Path) -> Option<PathBuf> {
-    let mut parts = path.strip_prefix("/var/spool").ok()?.components();
-    let Some(Component::Normal(queue)) = parts.next() else { return None };
-    let queue = queue.to_str()?;
-    let rest = parts.as_path();
-    let is_postfix = queue == "postfix" || queue.starts_with("postfix-");
-    (is_postfix && rest != Path::new("")).then(|| Path::new("/").join(rest))
+/// Splits the path of a socket into a queue directory of Postfix and what is below that, if it looks as if it were
+/// in one: in `spool/postfix`, or `spool/postfix-NAME` for further instances, wherever `spool` is.
+///
+/// Postfix's programs are in the queue directory, and often in a chroot there, so that the path below it is the one
+/// that all of them understand.
+pub fn split_queue_directory(path: &Path) -> Option<(&Path, &Path)> {
+    let is_queue = |folder: &&Path| {
+        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let spool = folder.parent().and_then(Path::file_name);
+        (name == "postfix" || name.starts_with("postfix-")) && spool.is_some_and(|spool| spool == "spool")
+    };
+    let queue = path.ancestors().skip(1).find(is_queue)?;
+    let inside = path.strip_prefix(queue).ok()?;
+    inside.components().all(|part| matches!(part, Component::Normal(_))).then_some((queue, inside))
+}
+
+/// The path that one means as seen from the chroot that Postfix has by default on Debian.
+pub fn in_usual_chroot(path: &Path) -> PathBuf {
+    Path::new("/var/spool/postfix").join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// Folders on the way to a file, from the root.
@@ -85,18 +102,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_below_postfix_queue_directories_have_another_name_in_its_chroot() {
-        for (path, inside) in [
-            ("/var/spool/postfix/run/tamis.sock", Some("/run/tamis.sock")),
-            ("/var/spool/postfix/tamis.sock", Some("/tamis.sock")),
-            ("/var/spool/postfix-out/run/t", Some("/run/t")),
+    fn sockets_in_queue_directories_of_postfix_have_a_path_below_them() {
+        for (path, split) in [
+            ("/var/spool/postfix/run/tamis.sock", Some(("/var/spool/postfix", "run/tamis.sock"))),
+            ("/var/spool/postfix/tamis.sock", Some(("/var/spool/postfix", "tamis.sock"))),
+            ("/var/spool/postfix-out/run/t", Some(("/var/spool/postfix-out", "run/t"))),
+            ("/usr/local/var/spool/postfix/t", Some(("/usr/local/var/spool/postfix", "t"))),
+            ("/srv/box/var/spool/postfix/run/t", Some(("/srv/box/var/spool/postfix", "run/t"))),
+            ("/var/spool/postfix/spool/postfix/t", Some(("/var/spool/postfix/spool/postfix", "t"))),
             ("/var/spool/postfix", None),
+            ("/var/spool/postfix/../t", None),
             ("/var/spool/postfixes/t", None),
             ("/var/spool/mqueue/t", None),
+            ("/etc/postfix/t", None),
             ("/run/tamis.sock", None),
         ] {
-            assert_eq!(in_postfix_chroot(Path::new(path)).as_deref(), inside.map(Path::new), "{path}");
+            let expected = split.map(|(queue, inside)| (Path::new(queue), Path::new(inside)));
+            assert_eq!(split_queue_directory(Path::new(path)), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn sockets_elsewhere_are_looked_for_below_the_chroot() {
+        let seen = in_usual_chroot(Path::new("/run/tamis.sock"));
+        assert_eq!(seen, Path::new("/var/spool/postfix/run/tamis.sock"));
     }
 
     #[test]
@@ -105,11 +134,13 @@ mod tests {
         let missing_folder = folder.path().join("a");
         let error = io::Error::from(io::ErrorKind::NotFound);
         let text = missing(&missing_folder.join("b/s"), Wish::Create, &error);
-        assert_eq!(text, format!("; there is no folder {}", missing_folder.display()));
+        let expected = format!("; there is no folder {}; Postfix in a chroot, ", missing_folder.display());
+        assert!(text.starts_with(&expected), "{text}");
         let text = missing(&folder.path().join("s"), Wish::Connect, &error);
         assert_eq!(text, "; nothing listens there, or it has another path");
         let text = missing(Path::new("/var/spool/postfix/no such folder/s"), Wish::Create, &error);
-        assert!(text.ends_with("; in Postfix's chroot this socket is /no such folder/s"), "{text}");
+        let expected = "; for Postfix in a chroot at /var/spool/postfix this socket is /no such folder/s";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]
@@ -120,15 +151,18 @@ mod tests {
         let user = nix::unistd::geteuid();
         let text = missing(&folder.path().join("s"), Wish::Create, &error);
         let expected = format!(
-            "; user {user} needs write permission on the folder {}, which has mode {:04o}, user {} and group {}",
+            "; user {user} needs write permission on the folder {}, which has mode {:04o}, user {} and group {}; \
+             Postfix in a chroot, as on Debian, takes this path for /var/spool/postfix{}/s",
             folder.path().display(),
             found.mode() & 0o7777,
             found.uid(),
-            found.gid()
+            found.gid(),
+            folder.path().display()
         );
         assert_eq!(text, expected);
         let text = missing(&folder.path().join("s"), Wish::Connect, &error);
         assert!(text.contains("needs write permission on the socket"), "{text}");
+        assert!(!text.contains("Postfix"), "{text}");
         assert_eq!(missing(folder.path(), Wish::Create, &io::Error::from(io::ErrorKind::AddrInUse)), "");
     }
 }

@@ -1,5 +1,8 @@
 //! A connection over TCP or a unix socket, by readiness: nothing is held while there is nothing to read.
 
+#[cfg(feature = "testing")]
+mod memory;
+
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::time::Duration;
@@ -9,14 +12,19 @@ use socket2::SockRef;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+#[cfg(feature = "testing")]
+pub(crate) use memory::Memory;
+
 /// Slices in one vectored write; more are written by the next one.
 const SLICES: usize = 64;
 
-/// Either kind of stream socket.
+/// A stream socket of either kind, or what stands in for one in tests.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    #[cfg(feature = "testing")]
+    Memory(Memory),
 }
 
 impl Stream {
@@ -25,6 +33,11 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.readable().await,
             Self::Unix(stream) => stream.readable().await,
+            #[cfg(feature = "testing")]
+            Self::Memory(stream) => {
+                stream.readable().await;
+                Ok(())
+            }
         }
     }
 
@@ -34,6 +47,8 @@ impl Stream {
         let peeked = match self {
             Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
             Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            #[cfg(feature = "testing")]
+            Self::Memory(stream) => return Ok(stream.has_input()),
         };
         match peeked {
             Ok(_) => Ok(true),
@@ -47,6 +62,11 @@ impl Stream {
         match self {
             Self::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
             Self::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+            #[cfg(feature = "testing")]
+            Self::Memory(stream) => {
+                stream.finish();
+                Ok(())
+            }
         }
     }
 
@@ -55,6 +75,11 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.writable().await,
             Self::Unix(stream) => stream.writable().await,
+            #[cfg(feature = "testing")]
+            Self::Memory(stream) => {
+                stream.writable().await;
+                Ok(())
+            }
         }
     }
 
@@ -63,6 +88,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(buf),
             Self::Unix(stream) => stream.try_read_buf(buf),
+            #[cfg(feature = "testing")]
+            Self::Memory(stream) => stream.try_read(buf),
         }
     }
 
@@ -106,6 +133,8 @@ impl Stream {
         let written = match self {
             Self::Tcp(stream) => stream.try_write_vectored(&slices[..count]),
             Self::Unix(stream) => stream.try_write_vectored(&slices[..count]),
+            #[cfg(feature = "testing")]
+            Self::Memory(stream) => stream.try_write(&slices[..count]),
         }?;
         from.advance(written);
         Ok(written)

@@ -34,7 +34,7 @@ async fn ends<D: Future<Output = ()>>(
         "connection{id=2}",
         "connection ended: ",
         said,
-        &format!("peer=unix:{}", server.path.display()),
+        &format!("peer=unix:{} limit={limit}", server.path.display()),
     ]);
     assert_eq!(log.count(" WARN ") + log.count(" INFO "), 1, "{}", log.text());
     for each in Limit::ALL {
@@ -118,7 +118,7 @@ async fn silent_mta_is_closed_after_the_idle_time() {
     let server = serve_probe(options, &probe);
     let mut mta = server.mta().await;
     mta.closed().await;
-    log.expect(&["INFO", "peer=unix:", "nothing was heard from the MTA for 200ms"]);
+    log.expect(&["INFO", "peer=unix:", "nothing was heard from the MTA for 200ms", "limit=idle-time"]);
     until(|| server.counters.exceeded(Limit::IdleTime) == 1).await;
     server.drain().await;
 }

@@ -1,14 +1,11 @@
-//! Who may reach the sockets, and how much of the machine they may take.
+//! Who may reach the sockets.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Group, User};
-use tamis::Options;
 use tamis::server::{AllowList, BindOptions, IpNet};
 
-/// Permissions of sockets, who may connect, and limits.
+/// Permissions of sockets, and who may connect.
 #[derive(Debug, clap::Args)]
 pub(super) struct Access {
     /// Permissions of unix sockets.
@@ -36,18 +33,6 @@ pub(super) struct Access {
     /// Group, by name or number, whose processes may connect to unix sockets; may be given several times.
     #[arg(long, env = "TAMIS_ALLOW_GID", value_name = "GROUP", value_delimiter = ',', value_parser = group)]
     allow_gid: Vec<u32>,
-
-    /// Connections that may be open; one more is closed at once.
-    #[arg(long, env = "TAMIS_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "16000")]
-    max_connections: usize,
-
-    /// Connections of one address that may be open; all of unix sockets count as one address.
-    #[arg(long, env = "TAMIS_MAX_CONNECTIONS_PER_PEER", value_name = "NUMBER", default_value = "12000")]
-    max_connections_per_peer: usize,
-
-    /// How long an MTA may be silent, in seconds or with s, m or h behind the number.
-    #[arg(long, env = "TAMIS_IDLE_TIME", value_name = "TIME", default_value = "7210", value_parser = time)]
-    idle_time: Duration,
 }
 
 impl Access {
@@ -59,32 +44,10 @@ impl Access {
         sockets
     }
 
-    pub(super) fn limit(&self, options: &mut Options) {
-        options.max_connections = self.max_connections;
-        options.max_connections_per_peer = self.max_connections_per_peer;
-        options.idle_time = self.idle_time;
-        raise_open_files(self.max_connections);
-    }
-
     pub(super) fn allow_list(&self) -> AllowList {
         let list = self.allow_network.iter().copied().fold(AllowList::new(), AllowList::network);
         let list = self.allow_uid.iter().copied().fold(list, AllowList::uid);
         self.allow_gid.iter().copied().fold(list, AllowList::gid)
-    }
-}
-
-/// Has the system let the process open a file for each connection, as far as it may.
-fn raise_open_files(connections: usize) {
-    /// Listeners, the log, the runtime, files that a filter reads.
-    const OTHERS: u64 = 100;
-    let wanted = (connections as u64).saturating_add(OTHERS);
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    let raised = wanted.min(hard);
-    if soft < raised && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_err() || raised < wanted {
-        let connections = soft.max(raised).saturating_sub(OTHERS);
-        tracing::warn!(
-            "the limit on open files lets {connections} connections be open, fewer than --max-connections"
-        );
     }
 }
 
@@ -126,20 +89,6 @@ fn network(text: &str) -> Result<IpNet, String> {
     }
 }
 
-fn time(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|last: char| last.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        _ => 0,
-    };
-    match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)) {
-        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
-        _ => Err("a time is a number of seconds, or a number with s, m or h, such as 2h".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,15 +106,5 @@ mod tests {
         assert_eq!(network("192.0.2.7").unwrap().to_string(), "192.0.2.7/32");
         assert_eq!(network("2001:db8::/32").unwrap().to_string(), "2001:db8::/32");
         assert!(network("example.com").is_err() && network("192.0.2.0/33").is_err());
-    }
-
-    #[test]
-    fn times_have_units() {
-        for (text, seconds) in [("7210", 7_210), ("30s", 30), ("5m", 300), ("2h", 7_200)] {
-            assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in ["", "0", "h", "1d", "1.5h", "-1", "99999999999999999999"] {
-            assert!(time(text).is_err(), "{text}");
-        }
     }
 }

@@ -1,10 +1,10 @@
 //! What an administrator has to tell an MTA.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 
 use tamis::SocketSpec;
-use tamis::server::in_postfix_chroot;
+use tamis::server::{in_usual_chroot, split_queue_directory};
 
 /// Shows it on stderr.
 pub(super) fn print(specs: &[SocketSpec]) {
@@ -40,14 +40,8 @@ fn text(specs: &[SocketSpec]) -> String {
         sendmail(spec),
         postfix = postfix(spec),
     );
-    if let SocketSpec::Unix(_) = spec {
-        if let Some(inside) = chroot(spec) {
-            let _ = writeln!(text, "In the chroot of smtpd this socket is {}.", inside.display());
-        } else {
-            text.push_str(
-                "Where smtpd runs in a chroot, Postfix looks for the path below its queue directory.\n",
-            );
-        }
+    if let SocketSpec::Unix(path) = spec {
+        text.push_str(&chroot(path));
         text.push_str(
             "The MTA's user must be allowed to write to the socket: see --socket-mode and --socket-group.\n\n",
         );
@@ -56,19 +50,32 @@ fn text(specs: &[SocketSpec]) -> String {
 }
 
 fn postfix(spec: &SocketSpec) -> String {
-    match chroot(spec) {
-        // Relative to the queue directory, which is right inside the chroot and outside.
-        Some(inside) => format!("unix:{}", inside.strip_prefix("/").unwrap_or(&inside).display()),
-        None => spec.postfix(),
+    match spec {
+        // Relative to the queue directory, where Postfix's programs are, which is right in a chroot and outside.
+        SocketSpec::Unix(path) if let Some((_, inside)) = split_queue_directory(path) => {
+            format!("unix:{}", inside.display())
+        }
+        _ => spec.postfix(),
     }
 }
 
-/// The path of a socket in Postfix's chroot, if it is there.
-fn chroot(spec: &SocketSpec) -> Option<PathBuf> {
-    match spec {
-        SocketSpec::Unix(path) => in_postfix_chroot(path),
-        _ => None,
+/// How Postfix finds a socket from its chroot, or why it does not.
+fn chroot(path: &Path) -> String {
+    if let Some((queue, inside)) = split_queue_directory(path) {
+        return format!(
+            "The path is that below Postfix's queue directory, {}, and right whether or not smtpd runs in a \
+             chroot\nthere; in the chroot this socket is /{}.\n",
+            queue.display(),
+            inside.display()
+        );
     }
+    let seen = in_usual_chroot(path);
+    format!(
+        "Where smtpd and cleanup run in a chroot (\"y\" in the fifth column of master.cf, as Debian has it), Postfix \
+         looks for\n{} instead. Listen there (--listen unix:{0}),\nand say unix:{} to Postfix.\n",
+        seen.display(),
+        path.strip_prefix("/").unwrap_or(path).display()
+    )
 }
 
 fn sendmail(spec: &SocketSpec) -> String {
@@ -98,7 +105,16 @@ mod tests {
     fn sockets_in_the_chroot_of_postfix_have_the_path_that_it_sees() {
         let text = text(&["unix:/var/spool/postfix/run/tamis.sock".parse().unwrap()]);
         assert!(text.contains("smtpd_milters = unix:run/tamis.sock'"), "{text}");
-        assert!(text.contains("In the chroot of smtpd this socket is /run/tamis.sock."), "{text}");
+        assert!(text.contains("queue directory, /var/spool/postfix, and right"), "{text}");
+        assert!(text.contains("in the chroot this socket is /run/tamis.sock."), "{text}");
+    }
+
+    #[test]
+    fn sockets_elsewhere_have_the_path_where_a_chroot_looks_for_them() {
+        let text = text(&["unix:/run/tamis.sock".parse().unwrap()]);
+        assert!(text.contains("smtpd_milters = unix:/run/tamis.sock'"), "{text}");
+        assert!(text.contains("--listen unix:/var/spool/postfix/run/tamis.sock"), "{text}");
+        assert!(text.contains("say unix:run/tamis.sock to Postfix"), "{text}");
     }
 
     #[test]

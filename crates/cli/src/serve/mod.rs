@@ -5,7 +5,9 @@ mod append;
 mod filter;
 mod header;
 mod hint;
+mod limits;
 mod record;
+mod units;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ use access::Access;
 use append::Appendix;
 use filter::{Settings, Watcher};
 use header::Template;
+use limits::Limits;
 
 /// Filters mail: logs every message and, if told so, adds header fields and text.
 ///
@@ -75,11 +78,18 @@ pub(crate) struct Args {
     /// How log lines look; they go to stderr.
     #[arg(long, env = "TAMIS_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: log::Format,
+
+    #[command(flatten)]
+    limits: Limits,
 }
 
 const AFTER_HELP: &str = "\
 Sockets:
   inet:8899@127.0.0.1 or inet:127.0.0.1:8899, inet6:8899@[::1], unix:/run/tamis.sock
+
+Sizes and times:
+  bytes, or with K, M or G behind the number; seconds, or with s, m or h
+  An MTA that goes above a limit loses that connection and no other; the log names both.
 
 Examples:
   tamis serve
@@ -149,7 +159,8 @@ impl Ready {
             Err(error) => Err(anyhow!("cannot handle {name}: {error}")),
         };
         let signals = [catch(SignalKind::terminate(), "SIGTERM")?, catch(SignalKind::interrupt(), "SIGINT")?];
-        args.access.limit(&mut options);
+        args.limits.set(&mut options);
+        args.limits.raise_open_files();
         let listeners = bind_with(&specs, args.access.sockets())?;
         let specs: Vec<_> = listeners.iter().map(address).collect();
         match args.log_format {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -13,13 +14,23 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// Nothing takes that long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const MESSAGE: &str = "From: a@example.com\r\nSubject: hello\r\n\r\nHi!\r\n";
 
 /// The program, with a clean environment.
 pub(crate) fn tamis<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tamis"));
+    through([], args)
+}
+
+/// The program, started by another one.
+pub(crate) fn through<'a>(
+    starter: impl IntoIterator<Item = &'a str>,
+    args: impl IntoIterator<Item = &'a str>,
+) -> Command {
+    let mut words = starter.into_iter().chain([env!("CARGO_BIN_EXE_tamis")]);
+    let mut command = Command::new(words.next().expect("the program at least"));
+    command.args(words);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TAMIS_")) {
         command.env_remove(name);
     }
@@ -113,6 +124,19 @@ impl Serve {
     pub(crate) fn signal(&self, name: &str) {
         let kill = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(kill.unwrap().success());
+    }
+
+    /// A connection that has said nothing yet.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let port = self.address.strip_prefix("inet:").unwrap().strip_suffix("@127.0.0.1").unwrap();
+        TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap()
+    }
+
+    /// Ends it gently; returns all that it logged.
+    pub(crate) fn end(mut self) -> Vec<String> {
+        self.signal("TERM");
+        assert_eq!(self.wait(), 0);
+        std::mem::take(&mut self.seen)
     }
 
     /// Waits for the end and returns the exit code.

@@ -1,7 +1,9 @@
 //! Tests that run the program itself.
 
 mod common;
+mod limits;
 mod others;
 mod send;
 mod serve;
+mod sockets;
 mod start;

@@ -66,5 +66,24 @@ fn users_groups_and_networks_that_do_not_exist_are_said() {
     assert!(fails(2, &["--allow-uid=no-such-user"]).contains("there is no user \"no-such-user\""));
     assert!(fails(2, &["--socket-group=no-such-group"]).contains("there is no group \"no-such-group\""));
     assert!(fails(2, &["--allow-network=192.0.2.0/33"]).contains("such as 192.0.2.0/24"));
-    assert!(fails(2, &["--idle-time=soon"]).contains("a number of seconds"));
+}
+
+#[test]
+fn bad_limits_are_said_with_the_option_and_what_it_takes() {
+    for (option, value, expected) in [
+        ("--idle-time", "soon", "a number of seconds"),
+        ("--handshake-time", "0", "such as 2h"),
+        ("--frame-time", "1d", "such as 2h"),
+        ("--write-time", "1.5", "such as 2h"),
+        ("--max-connections", "0", "1 at the least"),
+        ("--max-headers", "1K", "in digits"),
+        ("--max-recipients", "many", "in digits"),
+        ("--max-buffers", "1T", "such as 64K"),
+        ("--max-header-bytes", "-1", "such as 64K"),
+        ("--max-payload", "1K", "65535 bytes, so that is the least"),
+    ] {
+        let said = fails(2, &[&format!("{option}={value}")]);
+        assert!(said.contains(&format!("invalid value '{value}' for '{option} <")), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
 }

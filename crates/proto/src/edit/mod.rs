@@ -1,9 +1,12 @@
 //! Modifications of a message: what a filter may ask for at end of message (spec §3.7–3.13).
 
 pub mod model;
+mod rules;
 pub mod validate;
 
 use bytes::Bytes;
+
+pub use self::rules::EditRules;
 
 use crate::codec::{self, Put, Reader};
 use crate::error::Fault;

@@ -209,6 +209,16 @@ impl Needs {
         self.see[stage.index()]
     }
 
+    /// Whether header values keep the space after the colon.
+    pub fn keeps_leading_space(&self) -> bool {
+        self.leading_space
+    }
+
+    /// The macros wanted, by stage.
+    pub fn macro_lists(&self) -> &MacroLists {
+        &self.macros
+    }
+
     /// Every action declared, required or not.
     pub fn actions(&self) -> Actions {
         self.required | self.optional

@@ -10,18 +10,28 @@ use super::mail::{Macro, Mail};
 
 /// The values of macros, and which of them a filter gets at each stage.
 #[derive(Debug)]
-pub(super) struct MacroSource {
+pub(crate) struct MacroSource {
     profile: Profile,
     values: BTreeMap<String, Bytes>,
+    /// Values that stand in for those that the MTA would have.
+    given: BTreeMap<String, Bytes>,
     extra: Vec<Macro>,
+    /// What the MTA is configured to send beyond its defaults.
+    configured: Vec<(Stage, String)>,
 }
 
 /// The queue id of mail that is never queued.
-const QUEUE_ID: &str = "4TAMIS0SEND";
+pub(crate) const QUEUE_ID: &str = "4TAMIS0SEND";
 
 impl MacroSource {
-    pub(super) fn new(profile: Profile, mail: &Mail) -> Self {
-        let mut source = Self { profile, values: BTreeMap::new(), extra: Vec::new() };
+    pub(crate) fn new(profile: Profile, mail: &Mail) -> Self {
+        let mut source = Self {
+            profile,
+            values: BTreeMap::new(),
+            given: BTreeMap::new(),
+            extra: Vec::new(),
+            configured: Vec::new(),
+        };
         let address = mail.client.map(|client| client.ip().to_string());
         let address = address.as_deref().unwrap_or("unknown");
         let name = mail.client_name.clone().unwrap_or_else(|| Bytes::from_static(b"unknown"));
@@ -41,7 +51,7 @@ impl MacroSource {
         ] {
             source.set(macro_name, value.to_owned());
         }
-        source.set("{mail_addr}", mail.sender.address.clone());
+        source.set("{mail_addr}", shown(profile, &mail.sender.address));
         source.set("{mail_host}", domain(&mail.sender.address));
         if profile == Profile::Sendmail {
             source.set("i", QUEUE_ID);
@@ -49,7 +59,7 @@ impl MacroSource {
         for given in &mail.macros {
             let name = braced(&given.name);
             if given.stage.is_none() && (source.values.contains_key(&name) || is_listed(profile, &name)) {
-                source.values.insert(name, given.value.clone());
+                source.given.insert(name, given.value.clone());
             } else {
                 source.extra.push(Macro { name, ..given.clone() });
             }
@@ -59,7 +69,7 @@ impl MacroSource {
 
     /// Notes the recipient that comes next.
     pub(super) fn recipient(&mut self, address: &Bytes) {
-        self.set("{rcpt_addr}", address.clone());
+        self.set("{rcpt_addr}", shown(self.profile, address));
         self.set("{rcpt_host}", domain(address));
         self.set("{rcpt_mailer}", if self.profile == Profile::Postfix { "smtp" } else { "esmtp" });
     }
@@ -73,12 +83,13 @@ impl MacroSource {
     pub(super) fn packet(&self, stage: Stage, agreement: &Agreement) -> Option<Macros<Vec<u8>>> {
         let names = self.names(stage, agreement)?;
         let extra = self.extra.iter().filter(|given| given.stage.unwrap_or(Stage::Connect) == stage);
-        let listed = names.iter().filter_map(|name| Some((name.as_str(), self.values.get(&braced(name))?)));
+        let listed = names.iter().filter_map(|name| Some((name.as_str(), self.value(&braced(name))?)));
         let pairs = listed.chain(extra.map(|given| (given.name.as_str(), &given.value)));
         Some(Macros::new(Kind::of_stage(stage), pairs))
     }
 
-    fn names(&self, stage: Stage, agreement: &Agreement) -> Option<Vec<String>> {
+    /// The names that are sent at a stage if they have a value; `None` where no packet is sent.
+    pub(crate) fn names(&self, stage: Stage, agreement: &Agreement) -> Option<Vec<String>> {
         let list = |stage| agreement.macros.get(stage);
         let wanted = match (self.profile, stage) {
             // Postfix has no lists of their own for these.
@@ -94,8 +105,37 @@ impl MacroSource {
             // Postfix takes an empty list for none.
             Some([]) if self.profile == Profile::Sendmail => None,
             Some(names) if !names.is_empty() => Some(names.to_vec()),
-            _ => Some(defaults(self.profile, stage)?.iter().map(|name| (*name).to_owned()).collect()),
+            _ => self.unasked(stage),
         }
+    }
+
+    /// The names that are sent to filters that have no list.
+    fn unasked(&self, stage: Stage) -> Option<Vec<String>> {
+        let configured: Vec<_> =
+            self.configured.iter().filter(|(at, _)| *at == stage).map(|(_, name)| name.clone()).collect();
+        match defaults(self.profile, stage) {
+            None if configured.is_empty() => None,
+            names => {
+                let names = names.unwrap_or_default().iter().map(|name| (*name).to_owned());
+                Some(names.chain(configured).collect())
+            }
+        }
+    }
+
+    /// Gives a macro a value, which is sent where the filter or the MTA's configuration lists it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn give(&mut self, name: &str, value: Bytes) {
+        self.given.insert(braced(name), value);
+    }
+
+    /// Lists a macro at a stage in the MTA's configuration.
+    #[cfg(feature = "testing")]
+    pub(crate) fn configure(&mut self, stage: Stage, name: &str) {
+        self.configured.push((stage, braced(name)));
+    }
+
+    fn value(&self, name: &str) -> Option<&Bytes> {
+        self.given.get(name).or_else(|| self.values.get(name))
     }
 
     fn set(&mut self, name: &str, value: impl Into<Bytes>) {
@@ -143,9 +183,17 @@ fn is_listed(profile: Profile, name: &str) -> bool {
 }
 
 /// A name as the values are kept: one letter bare, everything longer in braces.
-fn braced(name: &str) -> String {
+pub(crate) fn braced(name: &str) -> String {
     let bare = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
     if bare.len() == 1 { bare.to_owned() } else { format!("{{{bare}}}") }
+}
+
+/// An address as macros have it: Postfix writes it in lower case (spec §8.2).
+fn shown(profile: Profile, address: &Bytes) -> Bytes {
+    match profile {
+        Profile::Postfix => address.to_ascii_lowercase().into(),
+        Profile::Sendmail => address.clone(),
+    }
 }
 
 fn domain(address: &Bytes) -> Bytes {

@@ -38,6 +38,10 @@ use crate::server::{ResolveError, resolve};
 use crate::stream::Stream;
 use crate::wire;
 
+#[cfg(feature = "testing")]
+pub(crate) use deliver::{Delivery, Goes};
+#[cfg(feature = "testing")]
+pub(crate) use macros::{MacroSource, QUEUE_ID, braced};
 pub use mail::{Macro, Mail};
 pub use report::{Answer, Outcome, Report, StepReport};
 
@@ -51,7 +55,7 @@ pub struct Client {
     buf: BytesMut,
     /// Connect and helo were said.
     introduced: bool,
-    /// The verdict at connect or helo that refuses everything after it.
+    /// The verdict that refuses everything after it: at connect or helo, or one that closes the SMTP connection.
     refused: Option<(Stage, Verdict)>,
 }
 
@@ -130,6 +134,11 @@ impl Client {
         };
         let connected = timeout(CONNECT_TIME, connect).await;
         let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(fail)?;
+        Self::negotiate(stream, config).await
+    }
+
+    /// Negotiates over a stream that is connected to a filter.
+    pub(crate) async fn negotiate(stream: Stream, config: MtaConfig) -> Result<Self, ClientError> {
         let mut session = MtaSession::new(config);
         session.negotiate(now())?;
         let agreement = Agreement {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use tamis_proto::{Needs, Offer};
 
-use super::{BoxError, Context, Event, Filter, Now, Reply};
+use super::{BoxError, Collect, Context, Event, Filter, Now, Reply};
 
 /// A filter of whatever type. Handlers that need no waiting cost no allocation.
 ///
@@ -34,6 +34,8 @@ pub(crate) enum Step<'a> {
 pub(crate) trait AnyFilter: Send {
     fn needs(&self) -> Needs;
 
+    fn collect(&self) -> Collect;
+
     fn negotiate<'a>(
         &'a mut self,
         offer: &'a Offer,
@@ -57,6 +59,10 @@ impl BoxMessage {
 impl<F: Filter> AnyFilter for F {
     fn needs(&self) -> Needs {
         Filter::needs(self)
+    }
+
+    fn collect(&self) -> Collect {
+        Filter::collect(self)
     }
 
     fn negotiate<'a>(
@@ -90,6 +96,10 @@ impl Filter for BoxFilter {
 
     fn needs(&self) -> Needs {
         self.0.needs()
+    }
+
+    fn collect(&self) -> Collect {
+        self.0.collect()
     }
 
     async fn negotiate(&mut self, offer: &Offer) -> Result<Needs, BoxError> {

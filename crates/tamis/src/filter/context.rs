@@ -1,10 +1,12 @@
 //! What a filter can look up and ask for while it handles an event.
 
 use bytes::Bytes;
-use tamis_proto::edit::validate;
+use tamis_proto::edit::EditRules;
 use tamis_proto::{Actions, Edit, FilterSession, MacroTable, Misuse, Stage};
 
-use super::Peer;
+use super::edits::edit_methods;
+use super::{NotCollected, Peer, Transaction};
+use crate::message::{Allowance, Body, Budget, Envelope, Facts, Headers, Replacement};
 
 /// The surroundings of an event: the message's state, macros, and modifications to ask for.
 ///
@@ -12,24 +14,35 @@ use super::Peer;
 /// with a message that gets no further and with a step that fails. Each call fails at once if there is no message
 /// yet, if the action was not negotiated, if the text could end a header field early, or if it does not fit a
 /// packet; nothing is kept then.
+///
+/// Header fields are best edited in [`headers_mut`](Self::headers_mut), by field and place: the methods here count
+/// as the wire does, and what they ask for comes after all of that.
 pub struct Context<'a, M> {
     /// State of the message.
     pub message: &'a mut M,
-    edits: &'a mut Vec<Edit<Bytes>>,
-    session: &'a FilterSession,
-    peer: &'a Peer,
+    transaction: &'a mut Transaction,
+    surroundings: Surroundings<'a>,
+}
+
+/// What a handler can look at and not change.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) session: &'a FilterSession,
+    pub(crate) peer: &'a Peer,
+    pub(crate) envelope: Option<&'a Envelope>,
+    pub(crate) budget: &'a Budget,
 }
 
 /// What is kept for a message.
 #[derive(Default)]
 pub(crate) struct MessageState<M> {
     pub(crate) state: M,
-    pub(crate) edits: Vec<Edit<Bytes>>,
+    pub(crate) transaction: Transaction,
 }
 
 impl<'a, M> Context<'a, M> {
-    pub(crate) fn new(message: &'a mut MessageState<M>, session: &'a FilterSession, peer: &'a Peer) -> Self {
-        Self { message: &mut message.state, edits: &mut message.edits, session, peer }
+    pub(crate) fn new(message: &'a mut MessageState<M>, surroundings: Surroundings<'a>) -> Self {
+        Self { message: &mut message.state, transaction: &mut message.transaction, surroundings }
     }
 
     /// The same surroundings with another view of the message's state.
@@ -37,28 +50,79 @@ impl<'a, M> Context<'a, M> {
         &'b mut self,
         view: impl FnOnce(&'b mut M) -> &'b mut N,
     ) -> Context<'b, N> {
-        Context { message: view(self.message), edits: self.edits, session: self.session, peer: self.peer }
+        Context {
+            message: view(self.message),
+            transaction: self.transaction,
+            surroundings: self.surroundings,
+        }
     }
 
     /// The MTA's end of the connection.
     pub fn peer(&self) -> &Peer {
-        self.peer
+        self.surroundings.peer
+    }
+
+    /// Client, sender and recipients, as far as they were seen. Recipients that this filter refused are left out.
+    ///
+    /// # Errors
+    ///
+    /// When the filter did not declare that it wants them: [`Collect::envelope`](crate::Collect::envelope).
+    pub fn envelope(&self) -> Result<&'a Envelope, NotCollected> {
+        self.surroundings.envelope.ok_or(NotCollected::Undeclared("envelope"))
+    }
+
+    /// The header, as far as it was seen and with all edits so far.
+    ///
+    /// # Errors
+    ///
+    /// When the filter did not declare that it wants it: [`Collect::headers`](crate::Collect::headers).
+    pub fn headers(&self) -> Result<&Headers, NotCollected> {
+        self.transaction.headers()
+    }
+
+    /// The header, to edit it. The edits take place at the end of the message, if it gets there.
+    ///
+    /// # Errors
+    ///
+    /// As [`headers`](Self::headers).
+    pub fn headers_mut(&mut self) -> Result<&mut Headers, NotCollected> {
+        self.transaction.headers_mut()
+    }
+
+    /// The body as it came, at end of message.
+    ///
+    /// # Errors
+    ///
+    /// When the filter did not declare that it wants it: [`Collect::body`](crate::Collect::body), and before the end
+    /// of the message.
+    pub fn body(&self) -> Result<&Body, NotCollected> {
+        self.transaction.body()
+    }
+
+    /// What a new body may take of memory and disk, for making a [`Replacement`].
+    pub fn allowance(&mut self) -> Allowance {
+        self.transaction.allowance(self.surroundings.budget)
+    }
+
+    /// Facts that the MTA tells in macros: queue id, TLS, who logged in.
+    pub fn facts(&self) -> Facts<'a> {
+        Facts::new(self.surroundings.session.macros())
     }
 
     /// The stage being handled; none for abort and close.
     pub fn stage(&self) -> Option<Stage> {
-        self.session.waits_for()
+        self.surroundings.session.waits_for()
     }
 
     /// The value of a macro, with or without braces around its name, if the MTA sent it.
     #[doc(alias = "smfi_getsymval")]
     pub fn macro_value(&self, name: &str) -> Option<&[u8]> {
-        self.session.macros().get(name)
+        self.surroundings.session.macros().get(name)
     }
 
     /// All macros that are visible now.
-    pub fn macros(&self) -> &MacroTable {
-        self.session.macros()
+    pub fn macros(&self) -> &'a MacroTable {
+        self.surroundings.session.macros()
     }
 
     /// The queue id, if the MTA told it yet. Postfix does after the first recipient.
@@ -68,126 +132,29 @@ impl<'a, M> Context<'a, M> {
 
     /// The actions that were negotiated.
     pub fn actions(&self) -> Actions {
-        self.session.actions()
+        self.surroundings.session.actions()
     }
 
     /// Modifications asked for so far, in order.
     pub fn edits(&self) -> &[Edit<Bytes>] {
-        self.edits
+        self.transaction.wire_edits()
     }
 
-    /// Appends a header field. CRLF before a continuation line becomes LF.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`]; the value must not have a NUL, a bare CR or a line that is no continuation.
-    #[doc(alias = "smfi_addheader")]
-    pub fn add_header(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<(), Misuse> {
-        self.edit(Edit::AddHeader { name: name.into(), value: checked(value)? })
+    pub(crate) fn rules(&self) -> EditRules {
+        self.surroundings.session.edit_rules()
     }
 
-    /// Inserts a header field at a position among all of them, 0 is the top. Only 0, 1 (below the MTA's own
-    /// `Received`) and very large numbers mean the same to every MTA.
-    ///
-    /// # Errors
-    ///
-    /// As [`add_header`](Self::add_header).
-    #[doc(alias = "smfi_insheader")]
-    pub fn insert_header(
-        &mut self,
-        index: u32,
-        name: impl Into<Bytes>,
-        value: impl Into<Bytes>,
-    ) -> Result<(), Misuse> {
-        self.edit(Edit::InsertHeader { index, name: name.into(), value: checked(value)? })
+    pub(crate) fn budget(&self) -> &'a Budget {
+        self.surroundings.budget
     }
 
-    /// Replaces the n-th header field of a name, counted from 1; adds it if there is none.
-    ///
-    /// # Errors
-    ///
-    /// As [`add_header`](Self::add_header).
-    #[doc(alias = "smfi_chgheader")]
-    pub fn change_header(
-        &mut self,
-        index: u32,
-        name: impl Into<Bytes>,
-        value: impl Into<Bytes>,
-    ) -> Result<(), Misuse> {
-        self.edit(Edit::ChangeHeader { index, name: name.into(), value: checked(value)? })
+    /// Takes over what was asked for elsewhere.
+    pub(crate) fn adopt(&mut self, mut transaction: Transaction) {
+        transaction.drop_body();
+        *self.transaction = transaction;
     }
 
-    /// Deletes the n-th header field of a name, counted from 1. Delete the last one first: Postfix numbers
-    /// anew after each deletion, Sendmail does not.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    pub fn delete_header(&mut self, index: u32, name: impl Into<Bytes>) -> Result<(), Misuse> {
-        self.edit(Edit::ChangeHeader { index, name: name.into(), value: Bytes::new() })
-    }
-
-    /// Changes the envelope sender; `<>` is the null sender.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    #[doc(alias = "smfi_chgfrom")]
-    pub fn change_sender(&mut self, address: impl Into<Bytes>, args: Option<&str>) -> Result<(), Misuse> {
-        let args = args.map(|args| Bytes::copy_from_slice(args.as_bytes()));
-        self.edit(Edit::ChangeSender { address: address.into(), args })
-    }
-
-    /// Adds a recipient.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    #[doc(alias = "smfi_addrcpt")]
-    pub fn add_recipient(&mut self, address: impl Into<Bytes>) -> Result<(), Misuse> {
-        self.edit(Edit::AddRecipient { address: address.into() })
-    }
-
-    /// Adds a recipient with ESMTP parameters, such as `NOTIFY=NEVER`.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    #[doc(alias = "smfi_addrcpt_par")]
-    pub fn add_recipient_with_args(&mut self, address: impl Into<Bytes>, args: &str) -> Result<(), Misuse> {
-        let args = Some(Bytes::copy_from_slice(args.as_bytes()));
-        self.edit(Edit::AddRecipientWithArgs { address: address.into(), args })
-    }
-
-    /// Removes a recipient, written as the client did in RCPT.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    #[doc(alias = "smfi_delrcpt")]
-    pub fn delete_recipient(&mut self, address: impl Into<Bytes>) -> Result<(), Misuse> {
-        self.edit(Edit::DeleteRecipient { address: address.into() })
-    }
-
-    /// Replaces the body; further calls append to the new body. Lines should end in CRLF.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    #[doc(alias = "smfi_replacebody")]
-    pub fn replace_body(&mut self, body: impl Into<Bytes>) -> Result<(), Misuse> {
-        self.edit(Edit::ReplaceBody(body.into()))
-    }
-
-    /// Has the MTA hold the message. A verdict is still needed.
-    ///
-    /// # Errors
-    ///
-    /// As said at [`Context`].
-    #[doc(alias = "smfi_quarantine")]
-    pub fn quarantine(&mut self, reason: impl Into<Bytes>) -> Result<(), Misuse> {
-        self.edit(Edit::Quarantine { reason: reason.into() })
-    }
+    edit_methods!("[`Context`]");
 
     /// Asks for a modification as it stands on the wire, one to one and in order (a replaced body leaves last).
     /// Header values may be anything that was read from the wire, only a NUL is refused.
@@ -196,20 +163,23 @@ impl<'a, M> Context<'a, M> {
     ///
     /// As said at [`Context`].
     pub fn edit(&mut self, edit: Edit<Bytes>) -> Result<(), Misuse> {
-        if !self.session.in_message() {
+        if !self.surroundings.session.in_message() {
             return Err(Misuse::NotAtEndOfMessage);
         }
-        self.session.check_edit(&edit)?;
-        self.edits.push(edit);
-        Ok(())
+        self.transaction.edit(edit)
     }
-}
 
-fn checked(value: impl Into<Bytes>) -> Result<Bytes, Misuse> {
-    let value = value.into();
-    let folded = match validate::header_value(&value)? {
-        std::borrow::Cow::Borrowed(_) => None,
-        std::borrow::Cow::Owned(folded) => Some(folded),
-    };
-    Ok(folded.map_or(value, Bytes::from))
+    /// Replaces the body by one that was made as a whole, which may be larger than memory. The last one counts, and
+    /// takes the place of what [`replace_body`](Self::replace_body) was given.
+    ///
+    /// # Errors
+    ///
+    /// As said at [`Context`].
+    #[doc(alias = "smfi_replacebody")]
+    pub fn set_body(&mut self, body: impl Into<Replacement>) -> Result<(), Misuse> {
+        if !self.surroundings.session.in_message() {
+            return Err(Misuse::NotAtEndOfMessage);
+        }
+        self.transaction.replace_body(body.into())
+    }
 }

@@ -1,7 +1,10 @@
 //! What a filter is: one object for each connection, one method that gets every event.
 
 mod boxed;
+mod collect;
 mod context;
+pub(crate) mod edits;
+mod transaction;
 
 use std::future::{Future, ready};
 use std::net::SocketAddr;
@@ -11,8 +14,12 @@ use bytes::Bytes;
 use tamis_proto::{Needs, Offer, Verdict};
 
 pub use boxed::{BoxFilter, BoxMessage};
+pub use collect::Collect;
+pub(crate) use collect::{Called, ask_for_version};
 pub use context::Context;
-pub(crate) use context::MessageState;
+pub(crate) use context::{MessageState, Surroundings};
+pub use transaction::NotCollected;
+pub(crate) use transaction::{Asked, Transaction};
 
 /// Something that happened, owning its bytes: slices of what was read from the MTA, never copied.
 pub type Event = tamis_proto::Event<Bytes>;
@@ -51,6 +58,11 @@ pub trait Filter: Send + 'static {
     fn negotiate(&mut self, offer: &Offer) -> impl Future<Output = Result<Needs, BoxError>> + Send {
         let _ = offer;
         ready(Ok(self.needs()))
+    }
+
+    /// What is kept of each message besides what handlers are given; nothing by default.
+    fn collect(&self) -> Collect {
+        Collect::nothing()
     }
 
     /// Handles events that need no waiting, at no cost of a future. Hands back the others.

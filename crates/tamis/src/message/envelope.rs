@@ -99,7 +99,8 @@ impl Envelope {
         self.recipients.pop()
     }
 
-    fn end_message(&mut self) {
+    /// Forgets the message, not its client.
+    pub(crate) fn end_message(&mut self) {
         self.sender = None;
         self.recipients.clear();
     }

@@ -33,6 +33,7 @@
 //! ```
 
 mod address;
+pub mod body;
 pub mod compile;
 mod envelope;
 mod facts;
@@ -41,6 +42,9 @@ mod params;
 mod text;
 
 pub use address::Address;
+pub use body::{
+    Allowance, Body, BodyCollector, BodyError, BodyOptions, BodyReader, BodyWriter, Budget, Replacement,
+};
 pub use envelope::{Client, Envelope, Recipient, Rejection, Sender};
 pub use facts::{Fact, Facts};
 pub use headers::{Header, HeaderError, HeaderId, HeaderValue, Headers};

@@ -11,12 +11,13 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::Shared;
-use super::admission::{Place, Throttle};
+use super::admission::Place;
 use super::allow::Hook;
 use super::call::{self, Ended};
 use super::connection::Connection;
 use super::limits::Limit;
 use super::listener::Listener;
+use super::throttle::Throttle;
 use crate::filter::{Filter, Peer};
 
 /// How often in a row accepting may fail for no transient reason before the listener is given up.
@@ -44,11 +45,13 @@ where
                 if failures == MAX_FAILURES {
                     return error;
                 }
-                if is_shortage(&error) {
-                    shared.counters.exceed(Limit::OpenFiles);
+                let limit = is_shortage(&error).then_some(Limit::OpenFiles);
+                if let Some(limit) = limit {
+                    shared.counters.exceed(limit);
                 }
                 if let Some(more) = errors.pass() {
-                    tracing::error!("cannot accept a connection on {listener}: {error}{more}");
+                    let limit = limit.map(tracing::field::display);
+                    tracing::error!(limit, "cannot accept a connection on {listener}: {error}{more}");
                 }
                 sleep(Duration::from_millis(100) * (failures + 1)).await;
                 continue;
@@ -82,7 +85,7 @@ where
 }
 
 /// Runs a connection. Panics that get here are those of destructors, which nothing can be done about.
-async fn hold<F: Filter>(connection: Box<Connection<F>>) {
+pub(super) async fn hold<F: Filter>(connection: Box<Connection<F>>) {
     // Made in here: what is handed to an `async fn` takes its room twice.
     let mut run = pin!(connection.run());
     if let Ended::Panicked(text) = poll_fn(|task| call::poll(run.as_mut(), task)).await {

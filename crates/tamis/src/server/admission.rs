@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use super::limits::Limit;
+use super::throttle::Throttle;
 use super::{Options, Shared};
 use crate::filter::PeerAddress;
 
@@ -105,38 +104,5 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.shared.counters.closed();
         self.shared.admission.give_back(self.peer);
-    }
-}
-
-/// Lets one log line a second through.
-#[derive(Debug, Default)]
-pub(super) struct Throttle(Mutex<(Option<Instant>, u64)>);
-
-/// Lines that were held back before one that is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct HeldBack(u64);
-
-impl Throttle {
-    const EVERY: Duration = Duration::from_secs(1);
-
-    /// Whether a line may be logged now; what to add to it.
-    pub(super) fn pass(&self) -> Option<HeldBack> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, held_back) = &mut *state;
-        if last.is_some_and(|last| last.elapsed() < Self::EVERY) {
-            *held_back += 1;
-            return None;
-        }
-        *last = Some(Instant::now());
-        Some(HeldBack(std::mem::take(held_back)))
-    }
-}
-
-impl fmt::Display for HeldBack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => Ok(()),
-            count => write!(f, "; {count} more since the last line like this"),
-        }
     }
 }

@@ -11,8 +11,8 @@ use bytes::{Buf, BytesMut};
 use tamis_proto::Output;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::Lost;
-use super::limits::Held;
+use super::budget::Held;
+use super::lost::Lost;
 use super::shutdown::Shutdown;
 use crate::stream::Stream;
 use crate::wire;

@@ -3,16 +3,24 @@
 mod accept;
 mod admission;
 mod allow;
+mod budget;
 mod call;
 mod connection;
 mod counters;
 mod limits;
 mod listener;
+mod lost;
 mod options;
 mod resolve;
 mod shutdown;
+#[cfg(feature = "testing")]
+mod single;
 mod step;
 mod stranger;
+mod throttle;
+mod unix;
+mod witness;
+mod work;
 
 use std::io;
 use std::sync::Arc;
@@ -24,12 +32,13 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::filter::{BoxError, Filter, Peer};
+use crate::message;
 use accept::accept;
 use admission::Admission;
 use allow::Hook;
-use limits::Budget;
+use budget::Budget;
 
-pub use crate::permission::in_postfix_chroot;
+pub use crate::permission::{in_usual_chroot, split_queue_directory};
 pub use allow::{AllowList, NotAllowed};
 pub use counters::Counters;
 pub use ipnet::IpNet;
@@ -39,6 +48,9 @@ pub use options::Options;
 pub use resolve::ResolveError;
 pub(crate) use resolve::resolve;
 pub use shutdown::Shutdown;
+#[cfg(feature = "testing")]
+pub(crate) use single::serve_single;
+pub(crate) use witness::Witness;
 
 /// Runs filters for the MTAs that connect to some listeners.
 #[derive(Debug)]
@@ -59,6 +71,23 @@ struct Shared {
     counters: Counters,
     admission: Admission,
     budget: Budget,
+    bodies: message::Budget,
+    witness: Witness,
+}
+
+impl Shared {
+    fn new(options: Options, shutdown: Shutdown, counters: Counters, witness: Witness) -> Self {
+        Self {
+            limits: Arc::new(options.limits),
+            bodies: message::Budget::new(options.body.clone()),
+            options,
+            shutdown,
+            counters,
+            admission: Admission::default(),
+            budget: Budget::default(),
+            witness,
+        }
+    }
 }
 
 /// A listener broke down for good while the server was running.
@@ -133,14 +162,7 @@ where
         let Self { make, accept: hook, options, counters } = self;
         let drain_time = options.drain_time;
         let (make, hook) = (Arc::new(make), Arc::new(hook));
-        let shared = Arc::new(Shared {
-            limits: Arc::new(options.limits),
-            options,
-            shutdown: shutdown.clone(),
-            counters,
-            admission: Admission::default(),
-            budget: Budget::default(),
-        });
+        let shared = Arc::new(Shared::new(options, shutdown.clone(), counters, Witness::default()));
         let connections = TaskTracker::new();
         // Connections are tasks of their own and would outlive this future.
         let _stop = StopAtEnd(shutdown.clone());

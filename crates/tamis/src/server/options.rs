@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use tamis_proto::{Limits, Rules, Verdict};
 
+use crate::message::BodyOptions;
+use crate::message::compile::Target;
+
 /// Settings of a [`Server`](crate::Server).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -40,6 +43,13 @@ pub struct Options {
     pub buffers: usize,
     /// Most bytes that are read ahead while a handler works, to notice an MTA that goes away; 64 KiB by default.
     pub read_ahead: usize,
+    /// What bodies that filters collect or make may take of memory and disk.
+    pub body: BodyOptions,
+    /// Which MTA it is, for edits of the header: found out by what it says if this is `None`, the default.
+    pub mta: Option<Target>,
+    /// Has edits of the header compared with what the MTA would make of them, before they are sent; a difference is a
+    /// failure of the filter. On by default where debug assertions are.
+    pub strict: bool,
     /// Bounds on what an MTA sends in one session.
     pub limits: Limits,
     /// How the protocol is spoken where implementations differ.
@@ -62,6 +72,9 @@ impl Default for Options {
             drain_time: Duration::from_secs(30),
             buffers: 1 << 30,
             read_ahead: 64 * 1024,
+            body: BodyOptions::default(),
+            mta: None,
+            strict: cfg!(debug_assertions),
             limits: Limits::default(),
             rules: Rules::default(),
         }

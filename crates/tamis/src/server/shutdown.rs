@@ -49,6 +49,10 @@ impl Shutdown {
         self.drain.is_cancelled()
     }
 
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     pub(crate) async fn draining(&self) {
         self.drain.cancelled().await;
     }

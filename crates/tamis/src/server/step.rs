@@ -2,11 +2,23 @@
 
 use std::fmt::Display;
 
-use tamis_proto::{Event as Received, Misuse, Offer, Output, See, Sent, Stage, Verdict, trace};
+use bytes::{Bytes, BytesMut};
+use tamis_proto::{
+    Event as Received, FilterSession, Misuse, Offer, Output, See, Sent, Stage, Verdict, trace,
+};
 
+use super::Shared;
+use super::budget::Held;
 use super::call::{self, Around, Ended};
-use super::connection::{Connection, Lost, Turn, Work};
-use crate::filter::{Context, Event, Filter, MessageState, Now, Reply};
+use super::connection::Connection;
+use super::lost::Lost;
+use super::work::{Turn, Work};
+use crate::filter::{
+    Asked, BoxError, Called, Context, Event, Filter, MessageState, Now, Peer, Reply, Surroundings,
+};
+use crate::message::compile::Target;
+use crate::message::{Facts, Replacement};
+use crate::stream::Stream;
 
 impl<F: Filter> Connection<F> {
     pub(super) async fn handle(&mut self, work: &mut Work<F>, event: Event) -> Result<(), Lost> {
@@ -21,10 +33,11 @@ impl<F: Filter> Connection<F> {
                 let stage = event.stage().expect("all other events have a stage");
                 if stage == Stage::Mail || stage.in_message() && !work.open {
                     self.end_message(work);
-                    work.open = true;
+                    self.begin_message(work);
                 }
+                self.observe(stage, &event);
                 let verdict = self.verdict(work, stage, event).await?;
-                self.answer(work, stage, verdict);
+                self.answer(work, stage, verdict).await?;
                 self.settle(work);
                 Ok(())
             }
@@ -67,9 +80,13 @@ impl<F: Filter> Connection<F> {
             id: peer.id,
         };
         // Called inside, so that a panic of what is no `async fn` is caught too.
-        let needs = match call::run(async { filter.negotiate(&offer).await }, around).await {
-            Ended::Done(Ok(needs)) => needs,
-            Ended::Done(Err(error)) => return Err(Lost::Negotiation(error.to_string())),
+        let asked = async { (filter.collect(), filter.negotiate(&offer).await) };
+        let needs = match call::run(asked, around).await {
+            Ended::Done((collect, Ok(needs))) => {
+                self.collect = collect;
+                needs
+            }
+            Ended::Done((_, Err(error))) => return Err(Lost::Negotiation(error.to_string())),
             Ended::Panicked(text) => {
                 self.dead = true;
                 return Err(Lost::Negotiation(format!("the filter panicked: {text}")));
@@ -79,9 +96,12 @@ impl<F: Filter> Connection<F> {
             }
             Ended::Lost(lost) => return Err(lost),
         };
-        // The end of message is always answered, so that a failure there can be told.
         self.watches_end = needs.sees(Stage::EndOfMessage) == See::Watch;
-        let needs = if self.watches_end { needs.answer([Stage::EndOfMessage]) } else { needs };
+        self.called = Called::by(&needs);
+        self.own_space = needs.keeps_leading_space();
+        self.envelope = self.collect.envelope.then(Box::default);
+        // The end of message is always answered: that is where modifications leave and a failure can be told.
+        let needs = self.collect.add_to(needs).answer([Stage::EndOfMessage]);
         let agreement =
             self.session.negotiate(&needs).map_err(|refusal| Lost::Negotiation(refusal.to_string()))?;
         tracing::debug!(
@@ -105,8 +125,17 @@ impl<F: Filter> Connection<F> {
             Turn::Filter if self.dead => return Ok(Verdict::Continue),
             Turn::Filter => {}
         }
-        let asked = work.message.edits.len();
-        let what = match self.call(work, stage, event).await {
+        let asked = work.message.transaction.asked();
+        let kept = self.keep(work, stage, &event).await;
+        let ended = match kept {
+            Ended::Done(Ok(())) if !self.called.at(stage) => return Ok(Verdict::Continue),
+            Ended::Done(Ok(())) => self.call(work, stage, event).await,
+            Ended::Done(Err(error)) => Ended::Done(Err(error)),
+            Ended::Panicked(text) => Ended::Panicked(text),
+            Ended::TimedOut(limit) => Ended::TimedOut(limit),
+            Ended::Lost(lost) => Ended::Lost(lost),
+        };
+        let what = match ended {
             Ended::Done(Ok(verdict)) => {
                 if stage != Stage::EndOfMessage || !self.watches_end || verdict == Verdict::Continue {
                     return Ok(verdict);
@@ -122,16 +151,21 @@ impl<F: Filter> Connection<F> {
             Ended::Lost(lost) => return Err(lost),
         };
         // A step that failed asks for nothing, a filter that panicked never did.
-        work.message.edits.truncate(if self.dead { 0 } else { asked });
+        work.message.transaction.take_back(if self.dead { Asked::default() } else { asked });
         Ok(self.failed(work, stage, &what))
     }
 
     /// Logs a failure and says what the MTA is told now.
     fn failed(&mut self, work: &mut Work<F>, stage: Stage, what: &dyn Display) -> Verdict {
-        let queue_id = trace::Text(self.session.macros().get("i").unwrap_or_default());
-        let verdict = self.shared.options.on_failure.name();
-        tracing::error!(%stage, %queue_id, verdict, "filter failed: {what}");
+        self.log_failure(stage, &self.shared.options.on_failure, what);
         self.fail_message(work, stage)
+    }
+
+    fn log_failure(&self, stage: Stage, verdict: &Verdict, what: &dyn Display) {
+        let queue_id = trace::Text(self.session.macros().get("i").unwrap_or_default());
+        let verdict = verdict.name();
+        tracing::error!(%stage, %queue_id, verdict, "filter failed: {what}");
+        self.shared.witness.failed(stage.name(), what);
     }
 
     /// What a failure means at this stage. Where no verdict is due it is said at the next answered stage, and
@@ -144,7 +178,7 @@ impl<F: Filter> Connection<F> {
         };
         if stage.in_message() && verdict != Verdict::Continue {
             work.turn = Turn::Failed;
-            work.message.edits.clear();
+            work.message.transaction.take_back(Asked::default());
         }
         let due = self.session.takes_verdict();
         if !due || stage == Stage::Rcpt {
@@ -154,58 +188,58 @@ impl<F: Filter> Connection<F> {
     }
 
     /// Gives the verdict to the session, at end of message after the modifications.
-    fn answer(&mut self, work: &mut Work<F>, stage: Stage, mut verdict: Verdict) {
+    async fn answer(&mut self, work: &mut Work<F>, stage: Stage, mut verdict: Verdict) -> Result<(), Lost> {
         if stage == Stage::EndOfMessage && matches!(verdict, Verdict::Continue | Verdict::Accept) {
-            for edit in std::mem::take(&mut work.message.edits) {
-                if let Err(misuse) = self.session.edit(edit) {
-                    // Modifications were checked when they were asked for, so this is ours to explain.
-                    verdict = self.failed(work, stage, &misuse);
-                    break;
+            match self.modify(work) {
+                // What is wrong with modifications as a whole shows only now.
+                Err(error) => verdict = self.failed(work, stage, &error),
+                Ok(Some(body)) => {
+                    if let Err(error) = self.send_body(&body).await? {
+                        verdict = self.fail_message(work, stage);
+                        if !verdict.stops() {
+                            // Half of a new body is nothing to be delivered, whatever the policy says.
+                            verdict = Verdict::Tempfail;
+                        }
+                        self.log_failure(stage, &verdict, &error);
+                    }
                 }
+                Ok(None) => {}
             }
         }
         let early = stage.in_message() && stage != Stage::EndOfMessage && self.session.takes_verdict();
-        if verdict == Verdict::Accept && early && !work.message.edits.is_empty() {
+        if verdict == Verdict::Accept && early && work.message.transaction.is_changed() {
             work.turn = Turn::Accepted;
             verdict = if stage == Stage::Body { Verdict::Skip } else { Verdict::Continue };
         }
+        let refuses = verdict.stops();
         match self.session.respond(verdict.clone()) {
             Ok(Sent::ContinueInstead) => {
                 tracing::warn!(%stage, "MTAs misbehave on {verdict} at this stage, continue was sent instead");
             }
-            Ok(_) => {}
+            Ok(_) => {
+                if let (Some(envelope), Stage::Rcpt, true) = (&mut self.envelope, stage, refuses) {
+                    envelope.remove_last_recipient();
+                }
+            }
             // A verdict that the stage does not know is a failure like any other.
             Err(misuse) => {
                 let instead = self.failed(work, stage, &misuse);
                 self.session.respond(instead).expect("the verdict of a failure is known to every stage");
             }
         }
+        Ok(())
     }
 
     /// Has the filter handle an event that the MTA waits for, or may wait for.
     async fn call(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Ended<Reply> {
-        let Self { stream, session, filter, peer, shared, held, .. } = self;
-        let options = &shared.options;
-        let progress = session.progress_frame().ok().map(|frame| (frame, options.progress_every));
+        let Self { stream, session, filter, peer, shared, held, envelope, .. } = self;
         let mut pending = std::mem::take(session.output());
-        let mut cx = Context::new(&mut work.message, session, peer);
+        let envelope = envelope.as_deref();
+        let mut cx =
+            Context::new(&mut work.message, Surroundings { session, peer, envelope, budget: &shared.bodies });
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
-                let around = Around {
-                    stream,
-                    pending: &mut pending,
-                    buf: &mut work.buf,
-                    held,
-                    read_ahead: options.read_ahead,
-                    limit: match stage {
-                        Stage::EndOfMessage => options.end_of_message_time,
-                        _ => options.stage_time,
-                    },
-                    progress,
-                    write_time: options.write_time,
-                    shutdown: &shared.shutdown,
-                    id: peer.id,
-                };
+                let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, peer);
                 call::run(async { filter.on(&mut cx, event).await }, around).await
             }
             Ok(Now::Done(reply)) => Ended::Done(reply),
@@ -215,14 +249,69 @@ impl<F: Filter> Connection<F> {
         ended
     }
 
+    /// Keeps what the filter wants to have of the message, which may have to wait for room.
+    async fn keep(&mut self, work: &mut Work<F>, stage: Stage, event: &Event) -> Ended<Result<(), BoxError>> {
+        let Self { stream, session, peer, shared, held, .. } = self;
+        let transaction = &mut work.message.transaction;
+        if stage == Stage::Header {
+            work.header_macros |= session.macros().of_stage(Stage::Header).next().is_some();
+        }
+        let Some(keeping) = transaction.keep(event) else { return Ended::Done(Ok(())) };
+        let mut pending = std::mem::take(session.output());
+        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, peer);
+        let ended = call::run(keeping, around).await;
+        *session.output() = pending;
+        ended
+    }
+
+    /// Sends the modifications but for a new body, which is returned.
+    fn modify(&mut self, work: &mut Work<F>) -> Result<Option<Replacement>, BoxError> {
+        let options = &self.shared.options;
+        let (macros, header_macros) = (self.session.macros(), work.header_macros);
+        let target = || options.mta.unwrap_or_else(|| Target::guess(macros.get("v"), header_macros));
+        let transaction = std::mem::take(&mut work.message.transaction);
+        let (edits, body) = transaction.into_edits(target, options.strict)?;
+        for edit in edits {
+            self.session.edit(edit)?;
+        }
+        Ok(body)
+    }
+
+    /// Sends a new body, reading on when what was read is written. Nothing, not even progress, may be sent meanwhile.
+    async fn send_body(&mut self, body: &Replacement) -> Result<Result<(), BoxError>, Lost> {
+        let mut packets = body.packets();
+        while let Some(packet) = packets.next().await {
+            let streamed =
+                packet.map_err(BoxError::from).and_then(|packet| Ok(self.session.stream_body(packet)?));
+            if streamed.is_err() {
+                return Ok(streamed);
+            }
+            self.flush().await?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Takes note of what belongs to the envelope.
+    fn observe(&mut self, stage: Stage, event: &Event) {
+        let Some(envelope) = &mut self.envelope else { return };
+        let facts = Facts::new(self.session.macros());
+        if stage.in_message() {
+            envelope.observe(event, facts);
+        } else {
+            // It stays for long, and must not keep alive what was read with it.
+            envelope.observe(&event.clone().map(|bytes| Bytes::copy_from_slice(&bytes)), facts);
+        }
+    }
+
     /// Tells the filter something that is not answered.
     async fn notify(&mut self, message: &mut MessageState<F::Message>, event: Event) {
         if self.dead {
             return;
         }
         let name = event.name();
-        let Self { session, filter, peer, shared, .. } = self;
-        let mut cx = Context::new(message, session, peer);
+        let Self { session, filter, peer, shared, envelope, .. } = self;
+        let envelope = envelope.as_deref();
+        let mut cx = Context::new(message, Surroundings { session, peer, envelope, budget: &shared.bodies });
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
                 let handler = async { filter.on(&mut cx, event).await };
@@ -231,23 +320,32 @@ impl<F: Filter> Connection<F> {
             Ok(Now::Done(reply)) => Ended::Done(reply),
             Err(text) => Ended::Panicked(text),
         };
-        match ended {
-            Ended::Done(Ok(Verdict::Continue)) => {}
-            Ended::Done(Ok(verdict)) => {
-                tracing::error!("filter failed at {name}: it cannot have a verdict, {verdict} was dropped");
-            }
-            Ended::Done(Err(error)) => tracing::error!("filter failed at {name}: {error}"),
+        let what = match ended {
+            Ended::Done(Ok(Verdict::Continue)) => return,
+            Ended::Done(Ok(verdict)) => format!("it cannot have a verdict, {verdict} was dropped"),
+            Ended::Done(Err(error)) => error.to_string(),
             Ended::Panicked(text) => {
                 self.dead = true;
-                tracing::error!("filter failed at {name}: panic: {text}");
+                format!("panic: {text}")
             }
-            Ended::TimedOut(limit) => tracing::error!("filter failed at {name}: not done within {limit:?}"),
+            Ended::TimedOut(limit) => format!("not done within {limit:?}"),
             Ended::Lost(_) => unreachable!("nothing is waited for but the filter"),
-        }
+        };
+        tracing::error!("filter failed at {name}: {what}");
+        self.shared.witness.failed(name, &what);
+    }
+
+    fn begin_message(&mut self, work: &mut Work<F>) {
+        work.open = true;
+        let rules = self.session.edit_rules();
+        work.message.transaction.begin(self.collect, rules, self.own_space, &self.shared.bodies);
     }
 
     fn end_message(&mut self, work: &mut Work<F>) {
         self.drop_state(&mut work.message);
+        if let Some(envelope) = &mut self.envelope {
+            envelope.end_message();
+        }
         work.open = false;
         work.turn = Turn::Filter;
     }
@@ -256,7 +354,42 @@ impl<F: Filter> Connection<F> {
     fn drop_state(&mut self, message: &mut MessageState<F::Message>) {
         if let Err(text) = call::guard(|| drop(std::mem::take(message))) {
             self.dead = true;
-            tracing::error!("filter failed at the end of its message: panic: {text}");
+            let what = format!("panic: {text}");
+            tracing::error!("filter failed at the end of its message: {what}");
+            self.shared.witness.failed("the end of its message", &what);
         }
+    }
+}
+
+/// What goes on while something is done that the MTA waits for, or may wait for.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "they are parts of one connection, borrowed apart from each other"
+)]
+fn around<'a>(
+    stage: Stage,
+    stream: &'a Stream,
+    session: &FilterSession,
+    pending: &'a mut Output,
+    buf: &'a mut BytesMut,
+    held: &'a mut Held,
+    shared: &'a Shared,
+    peer: &Peer,
+) -> Around<'a> {
+    let options = &shared.options;
+    Around {
+        stream,
+        pending,
+        buf,
+        held,
+        read_ahead: options.read_ahead,
+        limit: match stage {
+            Stage::EndOfMessage => options.end_of_message_time,
+            _ => options.stage_time,
+        },
+        progress: session.progress_frame().ok().map(|frame| (frame, options.progress_every)),
+        write_time: options.write_time,
+        shutdown: &shared.shutdown,
+        id: peer.id,
     }
 }

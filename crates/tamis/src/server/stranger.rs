@@ -6,7 +6,9 @@ use tamis_proto::{Stranger, trace};
 use tokio::time::timeout;
 
 use super::call;
-use super::connection::{Connection, Lost, Work};
+use super::connection::Connection;
+use super::lost::Lost;
+use super::work::Work;
 use crate::filter::Filter;
 
 /// Most bytes of an HTTP request's head.

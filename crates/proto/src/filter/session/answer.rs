@@ -3,8 +3,8 @@
 use bytes::{Buf, Bytes};
 
 use super::super::table::State;
-use super::{FilterSession, LastPiece, Sent, Waits};
-use crate::edit::{self, Edit, validate};
+use super::{FilterSession, LastPiece, NewBody, Sent, Waits};
+use crate::edit::{self, Edit, EditRules};
 use crate::error::Misuse;
 use crate::negotiate::{See, Steps};
 use crate::reply::Verdict;
@@ -44,9 +44,11 @@ impl FilterSession {
 
     pub(super) fn answer(&mut self, stage: Stage, verdict: Verdict) -> Sent {
         if stage == Stage::EndOfMessage {
-            let body = std::mem::take(&mut self.body);
-            if !verdict.stops() {
-                edit::put_body(&mut self.output, body);
+            let new_body = std::mem::take(&mut self.new_body);
+            if let NewBody::Kept(pieces) = new_body
+                && !verdict.stops()
+            {
+                edit::put_body(&mut self.output, pieces);
             }
         }
         let due = self.steps.answers(stage);
@@ -96,26 +98,18 @@ impl FilterSession {
         matches!(self.waits, Waits::Verdict(stage) if self.see[stage.index()] == See::Answer)
     }
 
-    /// Whether a modification could be sent at end of message, without sending it: its action was negotiated,
-    /// it fits a packet, and its text is harmless.
-    ///
-    /// Values are only refused for a NUL: what came from the wire can be sent back as it is. Text that an
-    /// author makes is for [`validate`] to check first.
+    /// Whether a modification could be sent at end of message, without sending it: see [`EditRules::check`].
     ///
     /// # Errors
     ///
     /// What is wrong with it.
     pub fn check_edit<B: AsRef<[u8]>>(&self, edit: &Edit<B>) -> Result<(), Misuse> {
-        let action = edit.action();
-        if !self.actions.contains(action) {
-            return Err(Misuse::DisabledAction(action));
-        }
-        let (length, limit) = (edit.payload_len(), self.data_size.bytes());
-        if length > limit && !matches!(edit, Edit::ReplaceBody(_)) {
-            return Err(Misuse::TooLong { length, limit });
-        }
-        validate::edit(edit)?;
-        Ok(())
+        self.edit_rules().check(edit)
+    }
+
+    /// What was negotiated about modifications.
+    pub fn edit_rules(&self) -> EditRules {
+        EditRules::new(self.actions, self.data_size)
     }
 
     /// Asks for a modification; the end of message must be waiting for its verdict.
@@ -131,11 +125,36 @@ impl FilterSession {
             return Err(Misuse::NotAtEndOfMessage);
         }
         self.check_edit(&edit)?;
-        match self.without_space(edit) {
-            Edit::ReplaceBody(piece) if self.rules.body_last => self.body.push(piece),
-            Edit::ReplaceBody(piece) => edit::put_body(&mut self.output, vec![piece]),
-            edit => edit.encode(self.output.frames()),
+        match (self.without_space(edit), &mut self.new_body) {
+            (_, NewBody::Begun) => return Err(Misuse::InsideBody),
+            (Edit::ReplaceBody(piece), NewBody::Kept(pieces)) if self.rules.body_last => pieces.push(piece),
+            (Edit::ReplaceBody(piece), _) => edit::put_body(&mut self.output, vec![piece]),
+            (edit, _) => edit.encode(self.output.frames()),
         }
+        Ok(())
+    }
+
+    /// Sends a piece of a replaced body at once, for bodies that are not to be in memory as a whole: write the
+    /// [`output`](Self::output) before the next piece. The end of message must be waiting for its verdict.
+    ///
+    /// Pieces given to [`edit`](Self::edit) before leave first. From now on there can be no other modification and no
+    /// progress. Only a verdict that refuses the message takes back what was sent.
+    ///
+    /// # Errors
+    ///
+    /// When it is not the end of message, or as [`check_edit`](Self::check_edit). Nothing is sent then.
+    pub fn stream_body(&mut self, piece: Bytes) -> Result<(), Misuse> {
+        if !self.at_end_of_message() {
+            return Err(Misuse::NotAtEndOfMessage);
+        }
+        self.check_edit(&Edit::ReplaceBody(&piece))?;
+        let mut pieces = match std::mem::replace(&mut self.new_body, NewBody::Begun) {
+            NewBody::Kept(pieces) => pieces,
+            NewBody::Begun if piece.is_empty() => return Ok(()),
+            NewBody::Begun => Vec::new(),
+        };
+        pieces.push(piece);
+        edit::put_body(&mut self.output, pieces);
         Ok(())
     }
 
@@ -156,7 +175,7 @@ impl FilterSession {
     ///
     /// # Errors
     ///
-    /// When it is not the end of message.
+    /// When it is not the end of message, or packets of a new body were sent.
     #[doc(alias = "smfi_progress")]
     pub fn progress(&mut self) -> Result<(), Misuse> {
         let frame = self.progress_frame()?;
@@ -169,12 +188,12 @@ impl FilterSession {
     ///
     /// # Errors
     ///
-    /// When it is not the end of message.
+    /// As [`progress`](Self::progress).
     pub fn progress_frame(&self) -> Result<&'static [u8], Misuse> {
-        if self.at_end_of_message() {
-            Ok(crate::reply::PROGRESS_FRAME)
-        } else {
-            Err(Misuse::NotAtEndOfMessage)
+        match self.new_body {
+            _ if !self.at_end_of_message() => Err(Misuse::NotAtEndOfMessage),
+            NewBody::Begun => Err(Misuse::InsideBody),
+            NewBody::Kept(_) => Ok(crate::reply::PROGRESS_FRAME),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, Fault, Role};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::limits::Limits;
-use crate::macros::MacroTable;
+use crate::macros::{MacroTable, MissedMacros};
 use crate::negotiate::{self, Actions, Agreement, DataSize, IfMissing, Needs, Offer, Refusal, See, Steps};
 use crate::output::Output;
 use crate::reply::{Reply, Verdict};
@@ -72,8 +72,7 @@ pub struct FilterSession {
     /// What the next answered stage is to be told, whatever the filter would say.
     deferred: Option<Verdict>,
     macros: MacroTable,
-    /// Replaced body, kept back until the verdict so that nothing gets between its packets.
-    body: Vec<Bytes>,
+    new_body: NewBody,
     output: Output,
     warning: Option<Warning>,
     /// Bytes of the stream that were used.
@@ -89,6 +88,21 @@ enum Waits {
     Needs(Offer),
     /// A verdict.
     Verdict(Stage),
+}
+
+/// A replaced body, whose packets must not have anything between them.
+#[derive(Debug)]
+enum NewBody {
+    /// Kept back until the verdict; no pieces are no new body.
+    Kept(Vec<Bytes>),
+    /// On its way already.
+    Begun,
+}
+
+impl Default for NewBody {
+    fn default() -> Self {
+        Self::Kept(Vec::new())
+    }
 }
 
 /// Progress with a last piece of the body inside the end of message.
@@ -187,7 +201,7 @@ impl FilterSession {
             settled: Verdict::Continue,
             deferred: None,
             macros: MacroTable::default(),
-            body: Vec::new(),
+            new_body: NewBody::default(),
             output: Output::default(),
             warning: None,
             offset: 0,
@@ -302,6 +316,11 @@ impl FilterSession {
         &self.macros
     }
 
+    /// Notes from now on which macros are looked up in vain.
+    pub fn note_missed_macros(&mut self, missed: Arc<MissedMacros>) {
+        self.macros.note_missed(missed);
+    }
+
     /// The stage that waits for a verdict.
     pub fn waits_for(&self) -> Option<Stage> {
         match self.waits {
@@ -363,7 +382,7 @@ impl FilterSession {
     fn close(&mut self, state: State) {
         self.state = state;
         self.macros.clear();
-        self.body = Vec::new();
+        self.new_body = NewBody::default();
         self.settled = Verdict::Continue;
         self.deferred = None;
         self.last_piece = LastPiece::No;

@@ -2,7 +2,7 @@
 
 use super::super::table::{State, Step};
 use super::answer::misleads;
-use super::{FilterSession, LastPiece, Taken, Waits};
+use super::{FilterSession, LastPiece, NewBody, Taken, Waits};
 use crate::command::{Command, Kind};
 use crate::error::Fault;
 use crate::event::Event;
@@ -112,7 +112,7 @@ impl FilterSession {
         }
         if stage.in_message() && !self.state.in_message() {
             self.skips_body = false;
-            self.body.clear();
+            self.new_body = NewBody::default();
         }
         self.last_piece = LastPiece::No;
         self.state = self.state.after(stage);

@@ -259,3 +259,50 @@ fn a_value_that_was_read_can_be_written_back_whatever_is_in_it() {
     filter.session.edit(edit).unwrap();
     assert_eq!(filter.sent(), frame(b'm', &[b"\0\0\0\x01X\0", &value[..], b"\0"].concat()));
 }
+
+#[test]
+fn a_streamed_body_leaves_at_once_and_nothing_gets_between_it_and_the_verdict() {
+    let mut filter = Filter::everything();
+    filter.reach("CHMRTLNE");
+    filter.sent();
+    filter.session.edit(Edit::ReplaceBody(b("zero "))).unwrap();
+    filter.session.edit(Edit::Quarantine { reason: b("why") }).unwrap();
+    filter.session.stream_body(b("one ")).unwrap();
+    assert_eq!(filter.sent(), [frame(b'q', b"why\0"), frame(b'b', b"zero "), frame(b'b', b"one ")].concat());
+    for (edit, _) in all_edits().into_iter().chain([(Edit::ReplaceBody(b("x")), &b""[..])]) {
+        assert_eq!(filter.session.edit(edit), Err(Misuse::InsideBody));
+    }
+    assert_eq!(filter.session.progress(), Err(Misuse::InsideBody));
+    filter.session.stream_body(b("")).unwrap();
+    filter.session.stream_body(vec![b'z'; 70_000].into()).unwrap();
+    assert_eq!(filter.letters(), "bb");
+    filter.session.respond(Verdict::Continue).unwrap();
+    assert_eq!(filter.letters(), "c");
+    // The next message is as free as any.
+    filter.reach("MRE");
+    filter.sent();
+    filter.session.progress().unwrap();
+    filter.session.edit(Edit::ReplaceBody(b("x"))).unwrap();
+    filter.session.respond(Verdict::Continue).unwrap();
+    assert_eq!(filter.letters(), "pbc");
+}
+
+#[test]
+fn a_streamed_body_may_be_empty_and_is_for_the_end_of_message_with_its_action_alone() {
+    let mut filter = Filter::everything();
+    filter.reach("CHMRTLNB");
+    filter.sent();
+    assert_eq!(filter.session.stream_body(b("x")), Err(Misuse::NotAtEndOfMessage));
+    filter.session.respond(Verdict::Continue).unwrap();
+    filter.reach("E");
+    filter.sent();
+    filter.session.stream_body(b("")).unwrap();
+    assert_eq!(filter.sent(), frame(b'b', b""));
+    let mut filter = Filter::new(&Needs::everything());
+    filter.reach("CHMRTLNE");
+    filter.sent();
+    let disabled = Err(Misuse::DisabledAction(Actions::REPLACE_BODY));
+    assert_eq!(filter.session.stream_body(b("x")), disabled);
+    filter.session.progress().unwrap();
+    assert_eq!(filter.letters(), "p");
+}

@@ -1,0 +1,255 @@
+//! [`Mail`]: a message as a filter function holds it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tamis_proto::{Actions, Edit, MacroTable, Misuse, Stage, Verdict};
+
+use super::slot::Slot;
+use super::{ReadBody, Settings};
+use crate::filter::edits::edit_methods;
+use crate::filter::{BoxError, Event, NotCollected, Peer, Transaction};
+use crate::message::{Allowance, Body, Envelope, Facts, Headers, Recipient, Replacement, Sender};
+
+/// A message that comes in while a function works on it.
+///
+/// Methods with `.await` wait for what is to come; those without return what is there. Asking for something that is
+/// past gives nothing more.
+///
+/// Modifications may be asked for at any time and are sent at the end of the message, if it gets there. Each call
+/// fails at once if the action was not negotiated, if the text could end a header field early, or if it does not fit a
+/// packet; nothing is kept then.
+///
+/// The errors of what waits are those of a body that finds no room; `?` leaves them to the
+/// [failure policy](crate::Options::on_failure).
+pub struct Mail {
+    slot: Slot,
+    settings: Arc<Settings>,
+    peer: Peer,
+    macros: MacroTable,
+    envelope: Envelope,
+    transaction: Transaction,
+    allowance: Allowance,
+    /// The event that was taken last, until somebody has had it.
+    current: Option<Event>,
+    /// Its stage.
+    stage: Stage,
+}
+
+/// What a mail begins with.
+pub(super) struct Start {
+    pub(super) slot: Slot,
+    pub(super) settings: Arc<Settings>,
+    pub(super) peer: Peer,
+    pub(super) macros: MacroTable,
+    pub(super) envelope: Envelope,
+    pub(super) transaction: Transaction,
+    pub(super) allowance: Allowance,
+}
+
+impl Mail {
+    pub(super) fn new(start: Start) -> Self {
+        let Start { slot, settings, peer, macros, envelope, transaction, allowance } = start;
+        Self {
+            slot,
+            settings,
+            peer,
+            macros,
+            envelope,
+            transaction,
+            allowance,
+            current: None,
+            stage: Stage::Mail,
+        }
+    }
+
+    /// The MTA's end of the connection.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Client, HELO name, sender and recipients, as far as they came.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// The sender.
+    pub fn sender(&self) -> &Sender {
+        self.envelope.sender().expect("a mail begins with its sender")
+    }
+
+    /// Facts that the MTA tells in macros: queue id, TLS, who logged in.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts::new(&self.macros)
+    }
+
+    /// The stage that the message has come to.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The actions that were negotiated.
+    pub fn actions(&self) -> Actions {
+        self.transaction.rules().actions()
+    }
+
+    /// Waits for the next recipient; `None` when all came. Asking for the next one takes this one.
+    ///
+    /// # Errors
+    ///
+    /// As said at [`Mail`].
+    pub async fn recipient(&mut self) -> Result<Option<Recipient>, BoxError> {
+        let came = self.next(Stage::Rcpt).await?.is_some();
+        Ok(self.envelope.all_recipients().last().filter(|_| came).cloned())
+    }
+
+    /// Refuses the recipient that came last. The message goes on without it.
+    ///
+    /// # Errors
+    ///
+    /// When the filter does not [decide](super::Linear::decides) at [`Stage::Rcpt`], when the message is past its
+    /// recipients, and when the verdict is none that refuses.
+    pub fn refuse(&mut self, verdict: Verdict) -> Result<(), Misuse> {
+        if self.stage != Stage::Rcpt || !self.settings.answers(Stage::Rcpt) {
+            return Err(Misuse::NoReplyStage(self.stage));
+        }
+        if !matches!(verdict, Verdict::Reject | Verdict::Tempfail | Verdict::Reply(_)) {
+            return Err(Misuse::NotAtThisStage { verdict: verdict.name(), stage: self.stage });
+        }
+        if self.slot.answer(verdict) == Verdict::Continue {
+            self.envelope.remove_last_recipient();
+        }
+        Ok(())
+    }
+
+    /// Waits for the whole header, to look at and to edit.
+    ///
+    /// # Errors
+    ///
+    /// When the filter [does without](super::Linear::without_headers), and as said at [`Mail`].
+    pub async fn headers(&mut self) -> Result<&mut Headers, BoxError> {
+        while self.next(Stage::Header).await?.is_some() {}
+        Ok(self.transaction.headers_mut()?)
+    }
+
+    /// Waits for the next piece of the body; `None` at its end. Pieces end anywhere, lines in CRLF.
+    ///
+    /// # Errors
+    ///
+    /// When the filter does not [stream](ReadBody::Stream) the body, and as said at [`Mail`].
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, BoxError> {
+        if self.settings.body != ReadBody::Stream {
+            return Err(NotCollected::Undeclared("body").into());
+        }
+        Ok(self.next(Stage::Body).await?.map(|event| match event {
+            Event::Body(piece) => piece,
+            _ => unreachable!("this is what was waited for"),
+        }))
+    }
+
+    /// Waits for the whole body.
+    ///
+    /// # Errors
+    ///
+    /// When the filter does not [collect](ReadBody::Collect) the body, and as said at [`Mail`].
+    pub async fn body(&mut self) -> Result<&Body, BoxError> {
+        self.end().await?;
+        Ok(self.transaction.body()?)
+    }
+
+    /// Waits for the end of the message. What comes before is passed over: of a body that is streamed no more is sent,
+    /// if the MTA can skip it.
+    ///
+    /// # Errors
+    ///
+    /// As said at [`Mail`].
+    pub async fn end(&mut self) -> Result<(), BoxError> {
+        while self.stage != Stage::EndOfMessage {
+            if self.stage == Stage::Body && self.settings.body == ReadBody::Stream {
+                self.slot.answer(Verdict::Skip);
+            }
+            self.advance().await?;
+        }
+        Ok(())
+    }
+
+    /// The header as far as it came, to edit it: what is appended before the end of the header stands at the end.
+    ///
+    /// # Errors
+    ///
+    /// When the filter [does without](super::Linear::without_headers).
+    pub fn headers_so_far(&mut self) -> Result<&mut Headers, NotCollected> {
+        self.transaction.headers_mut()
+    }
+
+    /// What a new body may take of memory and disk, for making a [`Replacement`].
+    pub fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
+    edit_methods!("[`Mail`]");
+
+    /// Asks for a modification as it stands on the wire, one to one and in order (a replaced body leaves last).
+    /// Header values may be anything that was read from the wire, only a NUL is refused.
+    ///
+    /// # Errors
+    ///
+    /// As said at [`Mail`].
+    pub fn edit(&mut self, edit: Edit<Bytes>) -> Result<(), Misuse> {
+        self.transaction.edit(edit)
+    }
+
+    /// Replaces the body by one that was made as a whole, which may be larger than memory. The last one counts, and
+    /// takes the place of what [`replace_body`](Self::replace_body) was given.
+    ///
+    /// # Errors
+    ///
+    /// As said at [`Mail`].
+    #[doc(alias = "smfi_replacebody")]
+    pub fn set_body(&mut self, body: impl Into<Replacement>) -> Result<(), Misuse> {
+        self.transaction.replace_body(body.into())
+    }
+
+    /// Waits for the next event of a stage, passing over earlier ones; `None` if the message is past that stage.
+    async fn next(&mut self, stage: Stage) -> Result<Option<Event>, BoxError> {
+        loop {
+            if self.stage == stage && self.current.is_some() {
+                return Ok(self.current.take());
+            }
+            if self.stage > stage || self.stage == Stage::EndOfMessage {
+                return Ok(None);
+            }
+            self.advance().await?;
+        }
+    }
+
+    /// Waits for the next event, which there must be one of.
+    async fn advance(&mut self) -> Result<(), BoxError> {
+        let Self { slot, macros, .. } = self;
+        let event = poll_fn(|task| slot.poll_take(macros, task)).await;
+        self.stage = event.stage().expect("only stages are handed to a mail");
+        self.envelope.observe(&event, Facts::new(&self.macros));
+        if let Some(keeping) = self.transaction.keep(&event) {
+            keeping.await?;
+        }
+        self.current = Some(event);
+        Ok(())
+    }
+}
+
+/// Leaves the edits to whoever called the function.
+impl Drop for Mail {
+    fn drop(&mut self) {
+        self.slot.leave(std::mem::take(&mut self.transaction));
+    }
+}
+
+impl std::fmt::Debug for Mail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mail")
+            .field("envelope", &self.envelope)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}

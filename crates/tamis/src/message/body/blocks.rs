@@ -1,0 +1,75 @@
+//! Bytes in memory, in blocks whose size is known.
+//!
+//! Pieces of a body come as slices of what was read from the MTA, and a slice keeps all of that read: up to 128 KiB
+//! for a piece of a few bytes. To keep slices would be no copying and no honest accounting. So they are copied, once
+//! and into blocks of about their own size, which costs less than what the kernel did to bring them here; the buffer
+//! they came in is used again for the next read instead of being allocated anew. What counts is what is allocated.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tamis_proto::frame::MAX_PAYLOAD;
+
+use super::budget::{Allowance, MemoryCharge};
+
+/// A body that grows in memory.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    parts: Vec<Vec<u8>>,
+    /// Bytes allocated for them.
+    charge: MemoryCharge,
+    len: usize,
+}
+
+/// The least that is allocated for pieces that follow others.
+const SMALLEST: usize = 256;
+
+impl Blocks {
+    pub(super) fn new(allowance: &Allowance) -> Self {
+        Self { parts: Vec::new(), charge: allowance.memory(), len: 0 }
+    }
+
+    /// Appends a copy of the piece, all or nothing of it; `false` if there is no memory.
+    pub(super) fn push(&mut self, piece: &[u8]) -> bool {
+        let room = self.parts.last().map_or(0, |last| last.capacity() - last.len());
+        let (here, rest) = piece.split_at(room.min(piece.len()));
+        let more = if rest.is_empty() {
+            None
+        } else {
+            // Ever larger, so that small pieces do not make many blocks; by a quarter, so that little is for nothing.
+            let roomy = if self.len == 0 { 0 } else { (self.len / 4).clamp(SMALLEST, MAX_PAYLOAD) };
+            let Some(size) =
+                [roomy.max(rest.len()), rest.len()].into_iter().find(|size| self.charge.grow(*size))
+            else {
+                return false;
+            };
+            let mut block = Vec::with_capacity(size);
+            block.extend_from_slice(rest);
+            Some(block)
+        };
+        if let Some(last) = self.parts.last_mut() {
+            last.extend_from_slice(here);
+        }
+        self.parts.extend(more);
+        self.len += piece.len();
+        true
+    }
+
+    /// What was pushed. It counts until the last slice of it is gone.
+    pub(super) fn freeze(self) -> Vec<Bytes> {
+        let charge = Arc::new(self.charge);
+        let block = |bytes| Bytes::from_owner(Block { bytes, _charge: charge.clone() });
+        self.parts.into_iter().map(block).collect()
+    }
+}
+
+struct Block {
+    bytes: Vec<u8>,
+    _charge: Arc<MemoryCharge>,
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}

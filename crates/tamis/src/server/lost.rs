@@ -1,0 +1,33 @@
+//! Why connections end before the MTA said so.
+
+use std::io;
+use std::time::Duration;
+
+use tamis_proto::Stranger;
+
+/// Why a connection ends before the MTA said so.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lost {
+    #[error("{0}")]
+    Protocol(#[from] tamis_proto::Error),
+    #[error("{stranger}; it began with {said}")]
+    Stranger { stranger: Stranger, said: String },
+    #[error("connection failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("the MTA did not negotiate within {0:?}")]
+    Handshake(Duration),
+    #[error("a frame that the MTA began was not finished within {0:?}")]
+    Frame(Duration),
+    #[error("the buffers of all connections together exceed the limit of {0} bytes")]
+    Buffers(usize),
+    #[error("nothing was heard from the MTA for {0:?}")]
+    Idle(Duration),
+    #[error("the MTA read nothing of a reply for {0:?}")]
+    Unread(Duration),
+    #[error("the MTA went away while the filter was working")]
+    Gone,
+    #[error("negotiation failed: {0}")]
+    Negotiation(String),
+    #[error("the server stops")]
+    Stopped,
+}

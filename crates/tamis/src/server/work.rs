@@ -1,0 +1,227 @@
+//! The work on what a connection's MTA says: reading it, handling it frame by frame, and writing the answers.
+
+use std::io;
+
+use bytes::BytesMut;
+use tamis_proto::{FilterSession, Stranger, frame};
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout};
+
+use super::connection::Connection;
+use super::lost::Lost;
+use super::{Shared, call};
+use crate::filter::{Filter, MessageState};
+use crate::wire;
+
+/// What exists from the first byte of something until the connection is quiet again.
+pub(super) struct Work<F: Filter> {
+    pub(super) buf: BytesMut,
+    /// The last read filled all the room there was.
+    busy: bool,
+    /// When the frame that is not whole yet began.
+    frame: Option<Instant>,
+    pub(super) message: MessageState<F::Message>,
+    /// A message is open and `message` is its state.
+    pub(super) open: bool,
+    pub(super) turn: Turn,
+    /// The MTA sends macros with header fields, which tells it from others.
+    pub(super) header_macros: bool,
+}
+
+/// Whether the filter still has a say in the message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Filter,
+    /// It accepted the message early; its modifications wait for the end.
+    Accepted,
+    /// It failed, and what its failure means was said or is about to be said.
+    Failed,
+}
+
+/// How the last piece of work ended.
+pub(super) enum Quiet {
+    /// Between messages.
+    Idle,
+    /// The session is over.
+    Closed,
+}
+
+/// Bytes read at once: a message's commands fit the first, pieces of a body the second.
+const READ: usize = 8 * 1024;
+const READ_BUSY: usize = 64 * 1024;
+
+/// How much a connection does before others have the thread: events, more than a message usually has.
+const SHARE: usize = 128;
+
+/// Bytes that count as an event: they may be many frames that the filter is not told of.
+const READ_UNIT: usize = 2 * 1024;
+
+impl<F: Filter> Connection<F> {
+    /// Works until the connection is between messages with nothing left to read.
+    pub(super) async fn work(&mut self) -> Result<Quiet, Lost> {
+        let mut work = Work::<F> {
+            buf: BytesMut::new(),
+            busy: false,
+            frame: None,
+            message: MessageState::default(),
+            open: false,
+            turn: Turn::Filter,
+            header_macros: false,
+        };
+        let result = self.work_on(&mut work).await;
+        self.held.release_input();
+        if !matches!(result, Ok(Quiet::Idle)) {
+            self.conclude(&mut work.message).await;
+        }
+        result
+    }
+
+    async fn work_on(&mut self, work: &mut Work<F>) -> Result<Quiet, Lost> {
+        loop {
+            match self.read(work).await? {
+                None => return Ok(Quiet::Idle),
+                Some(0) => {
+                    self.session.eof(&work.buf)?;
+                    return Ok(Quiet::Closed);
+                }
+                // Events are counted where they are handled.
+                Some(count) => {
+                    if self.has_worked(1 + count / READ_UNIT) {
+                        self.give_way().await?;
+                    }
+                }
+            }
+            let result = self.take(work).await;
+            if let Err(Lost::Protocol(error)) = &result
+                && let Some(stranger) = Stranger::guess(error, &work.buf)
+            {
+                return self.meet(work, stranger).await.map_or(Ok(Quiet::Closed), Err);
+            }
+            if !matches!(result, Err(Lost::Gone | Lost::Stopped | Lost::Unread(_) | Lost::Io(_))) {
+                self.flush().await?;
+            }
+            result?;
+            if self.session.is_closed() {
+                return Ok(Quiet::Closed);
+            }
+            // Whoever sends a little all the time is never waited for.
+            if let Some(late) = self.late(work.frame) {
+                return Err(late);
+            }
+            if is_quiet(&self.session, work) {
+                return Ok(Quiet::Idle);
+            }
+        }
+    }
+
+    /// Counts work; whether others shall have the thread now. An MTA that always has something to say never makes
+    /// the task wait, and would keep the thread as long as it likes.
+    fn has_worked(&mut self, work: usize) -> bool {
+        self.worked += work;
+        self.worked >= SHARE
+    }
+
+    /// Lets others have the thread.
+    async fn give_way(&mut self) -> Result<(), Lost> {
+        self.worked = 0;
+        yield_now().await;
+        // Whoever never waits does not hear of this either.
+        if self.shared.shutdown.is_stopped() { Err(Lost::Stopped) } else { Ok(()) }
+    }
+
+    /// Reads what is there, or waits for it if something has begun; 0 is the end, and `None` is nothing at all.
+    async fn read(&mut self, work: &mut Work<F>) -> Result<Option<usize>, Lost> {
+        let quiet = is_quiet(&self.session, work);
+        work.buf.reserve(if work.busy { READ_BUSY } else { READ });
+        if !self.held.input(work.buf.capacity()) {
+            return Err(Lost::Buffers(self.shared.options.buffers));
+        }
+        let room = work.buf.capacity() - work.buf.len();
+        let count = loop {
+            let read = self.stream.try_read(&mut work.buf);
+            if matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+                // The task is about to wait, and others have the thread anyway.
+                self.worked = 0;
+            }
+            match read {
+                // The reactor only guessed. Waiting is for `serve`, which holds no buffer and hears of a drain.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && quiet => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
+                    biased;
+                    () = self.shared.shutdown.stopped() => return Err(Lost::Stopped),
+                    ready = timeout(self.patience(work.frame), self.stream.readable()) => {
+                        ready.map_err(|_| self.silent(work.frame))??;
+                    }
+                },
+                // An end like any other; the session knows whether it is one too early.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break 0,
+                result => break result?,
+            }
+        };
+        work.busy = count == room;
+        Ok(Some(count))
+    }
+
+    /// Handles everything in the buffer but a frame that is not whole yet.
+    async fn take(&mut self, work: &mut Work<F>) -> Result<(), Lost> {
+        // While a handler works more may be read.
+        loop {
+            let whole = frame::whole(&work.buf, self.session.payload_limit());
+            if whole == 0 {
+                break;
+            }
+            // One handle for all that was read; what events hold on to are slices of it.
+            let burst = work.buf.split_to(whole).freeze();
+            if wire::enabled() {
+                wire::from_mta(Some(self.peer.id), &burst);
+            }
+            let mut at = 0;
+            loop {
+                let (used, event) = self.session.next(&burst[at..])?;
+                at += used;
+                self.warn();
+                match event {
+                    Some(event) => {
+                        self.handle(work, event.map(|bytes| burst.slice_ref(bytes))).await?;
+                        if self.has_worked(1) {
+                            self.give_way().await?;
+                        }
+                    }
+                    None if used == 0 => break,
+                    None => {}
+                }
+                if self.session.output().len() >= self.session.replies_limit() {
+                    self.flush().await?;
+                }
+            }
+            work.frame = None;
+            if self.session.is_closed() {
+                return Ok(());
+            }
+            self.settle(work);
+        }
+        // The start of a frame may already show that it is no frame.
+        self.session.next(&work.buf)?;
+        if !work.buf.is_empty() {
+            work.frame.get_or_insert_with(Instant::now);
+        }
+        if !self.held.macros(self.session.macros().allocated()) {
+            return Err(Lost::Buffers(self.shared.options.buffers));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<(), Lost> {
+        let output = self.session.output();
+        if wire::enabled() {
+            wire::from_filter(Some(self.peer.id), &wire::contents(output));
+        }
+        let Shared { options, shutdown, .. } = &*self.shared;
+        call::write(&self.stream, output, options.write_time, shutdown).await
+    }
+}
+
+/// Whether nothing has begun.
+fn is_quiet<F: Filter>(session: &FilterSession, work: &Work<F>) -> bool {
+    work.buf.is_empty() && !session.in_message()
+}
