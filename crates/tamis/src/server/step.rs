@@ -125,8 +125,8 @@ impl<F: Filter> Connection<F> {
             Turn::Filter if self.dead => return Ok(Verdict::Continue),
             Turn::Filter => {}
         }
-        let asked = work.message.transaction.asked();
         let kept = self.keep(work, stage, &event).await;
+        let asked = work.message.transaction.asked();
         let ended = match kept {
             Ended::Done(Ok(())) if !self.called.at(stage) => return Ok(Verdict::Continue),
             Ended::Done(Ok(())) => self.call(work, stage, event).await,
