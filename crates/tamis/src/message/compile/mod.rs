@@ -1,7 +1,7 @@
 //! From the message that a filter wants to the modifications that its MTA has to be sent.
 //!
 //! A filter edits fields and places; an MTA is told index numbers. Postfix and Sendmail count differently, place new
-//! fields differently, and have fields that they do not show ([`docs/protocol.md`], §3.7–3.14). [`compile`] knows all
+//! fields differently, and have fields that they do not show (`docs/protocol.md`, §3.7–3.14). [`compile`] knows all
 //! that, and makes the smallest list of [`Edit`]s that an MTA turns into the wanted message; [`check`] applies the
 //! list to the models of both MTAs ([`proto::edit::model`](tamis_proto::edit::model)) and compares.
 //!

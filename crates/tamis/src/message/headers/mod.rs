@@ -6,6 +6,8 @@ mod header;
 mod order;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "mime")]
+mod typed;
 mod value;
 
 use std::fmt;
@@ -19,6 +21,8 @@ use self::edit::Edits;
 pub use self::error::HeaderError;
 pub use self::header::Header;
 pub(crate) use self::order::Node;
+#[cfg(feature = "mime")]
+pub use self::typed::Mailbox;
 pub use self::value::HeaderValue;
 use super::Text;
 
