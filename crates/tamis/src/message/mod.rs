@@ -49,6 +49,8 @@ pub use body::{
 };
 pub use envelope::{Client, Envelope, Recipient, Rejection, Sender};
 pub use facts::{Fact, Facts};
+#[cfg(feature = "mime")]
+pub use headers::Mailbox;
 pub use headers::{Header, HeaderError, HeaderId, HeaderValue, Headers};
 pub use params::{BodyType, Notify, OriginalRecipient, Params, Return};
 pub use text::Text;

@@ -1,7 +1,5 @@
 //! Edits by field and place.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use tamis_proto::Actions;
 use tamis_proto::edit::validate;
@@ -222,7 +220,7 @@ impl Headers {
     }
 
     fn edits(&mut self) -> &mut Edits {
-        Arc::make_mut(self.edits.get_or_insert_with(|| Arc::new(Edits::new(self.received.len()))))
+        self.edits.get_or_insert_with(|| Box::new(Edits::new(self.received.len())))
     }
 }
 
@@ -235,33 +233,50 @@ fn check_length(name: usize, value: &HeaderValue) -> Result<(), HeaderError> {
 }
 
 /// What is to become of the received fields, and what is added to them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Edits {
     pub(super) order: Order,
     received: Vec<Fate>,
     added: Vec<Added>,
     len: usize,
+    /// What takes the edits back, the last one last.
+    undo: Vec<Undo>,
 }
 
 /// What is to become of a received field.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Fate {
     Stays,
     Changes(HeaderValue),
     Goes,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Added {
     field: Field,
     exact: bool,
     removed: bool,
 }
 
+/// How an edit is taken back.
+#[derive(Debug)]
+enum Undo {
+    Fate(u32, Fate),
+    Value(u32, HeaderValue),
+    Remove(u32),
+    Add,
+}
+
 impl Edits {
     fn new(received: usize) -> Self {
         let fates = std::iter::repeat_with(|| Fate::Stays).take(received).collect();
-        Self { order: Order::new(received), received: fates, added: Vec::new(), len: received }
+        Self {
+            order: Order::new(received),
+            received: fates,
+            added: Vec::new(),
+            len: received,
+            undo: Vec::new(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -311,16 +326,16 @@ impl Edits {
     fn add(&mut self, place: Node, added: Added) -> Node {
         self.added.push(added);
         self.len += 1;
+        self.undo.push(Undo::Add);
         self.order.add(place)
     }
 
     fn replace(&mut self, node: Node, value: HeaderValue) {
         match node {
-            Node::Received(at) => self.received[at as usize] = Fate::Changes(value),
+            Node::Received(at) => self.decide(at, Fate::Changes(value)),
             Node::Added(at) => {
-                let field = &mut self.added[at as usize].field;
-                field.implied_space = value.implied_space();
-                field.value = value.into_text();
+                let before = self.added[at as usize].set(value);
+                self.undo.push(Undo::Value(at, before));
             }
             Node::Ends | Node::Frontier => {}
         }
@@ -329,10 +344,55 @@ impl Edits {
     /// Removes a field that is there.
     fn remove(&mut self, node: Node) {
         match node {
-            Node::Received(at) => self.received[at as usize] = Fate::Goes,
-            Node::Added(at) => self.added[at as usize].removed = true,
+            Node::Received(at) => self.decide(at, Fate::Goes),
+            Node::Added(at) => {
+                self.added[at as usize].removed = true;
+                self.undo.push(Undo::Remove(at));
+            }
             Node::Ends | Node::Frontier => return,
         }
         self.len -= 1;
+    }
+
+    fn decide(&mut self, at: u32, fate: Fate) {
+        let before = std::mem::replace(&mut self.received[at as usize], fate);
+        self.undo.push(Undo::Fate(at, before));
+    }
+
+    /// Number of edits so far.
+    pub(super) fn count(&self) -> usize {
+        self.undo.len()
+    }
+
+    /// Takes back all edits but the first ones.
+    pub(super) fn take_back(&mut self, count: usize) {
+        for undo in self.undo.drain(count.min(self.undo.len())..).rev() {
+            match undo {
+                Undo::Fate(at, fate) => {
+                    let edited = std::mem::replace(&mut self.received[at as usize], fate);
+                    self.len += usize::from(matches!(edited, Fate::Goes));
+                }
+                Undo::Value(at, value) => drop(self.added[at as usize].set(value)),
+                Undo::Remove(at) => {
+                    self.added[at as usize].removed = false;
+                    self.len += 1;
+                }
+                Undo::Add => {
+                    self.added.pop();
+                    self.order.unadd();
+                    self.len -= 1;
+                }
+            }
+        }
+    }
+}
+
+impl Added {
+    fn set(&mut self, value: HeaderValue) -> HeaderValue {
+        let Field { value: text, implied_space, .. } = &mut self.field;
+        let before = HeaderValue::settled(std::mem::take(text), *implied_space);
+        *implied_space = value.implied_space();
+        *text = value.into_text();
+        before
     }
 }

@@ -6,10 +6,11 @@ mod header;
 mod order;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "mime")]
+mod typed;
 mod value;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ use self::edit::Edits;
 pub use self::error::HeaderError;
 pub use self::header::Header;
 pub(crate) use self::order::Node;
+#[cfg(feature = "mime")]
+pub use self::typed::Mailbox;
 pub use self::value::HeaderValue;
 use super::Text;
 
@@ -58,7 +61,7 @@ pub struct Headers {
     /// Tells ids of this message's fields from those of others.
     message: u32,
     received: Vec<Field>,
-    edits: Option<Arc<Edits>>, // made by the first edit
+    edits: Option<Box<Edits>>, // made by the first edit
     allowed: Actions,
     leading_space: bool,
 }
@@ -70,9 +73,9 @@ pub struct HeaderId {
     node: Node,
 }
 
-/// The edits of [`Headers`] at some moment.
-#[derive(Default)]
-pub(crate) struct Saved(Option<Arc<Edits>>);
+/// A moment among the edits of [`Headers`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Saved(usize);
 
 impl Headers {
     /// No fields yet, and no edits allowed.
@@ -106,7 +109,7 @@ impl Headers {
         let command::Header { name, value, implied_space } = field;
         self.received.push(Field { name: name.into(), value: value.into(), implied_space });
         if let Some(edits) = &mut self.edits {
-            Arc::make_mut(edits).push_received();
+            edits.push_received();
         }
     }
 
@@ -187,14 +190,16 @@ impl Headers {
         self.edits.as_ref().is_some_and(|edits| edits.is_exact(node))
     }
 
-    /// Remembers the edits so far.
+    /// Remembers this moment.
     pub(crate) fn save(&self) -> Saved {
-        Saved(self.edits.clone())
+        Saved(self.edits.as_ref().map_or(0, |edits| edits.count()))
     }
 
-    /// Takes back the edits since, between which and now no field came.
+    /// Takes back the edits since then; fields that came since stay.
     pub(crate) fn restore(&mut self, saved: Saved) {
-        self.edits = saved.0;
+        if let Some(edits) = &mut self.edits {
+            edits.take_back(saved.0);
+        }
     }
 
     fn id(&self, node: Node) -> HeaderId {

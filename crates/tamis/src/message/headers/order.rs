@@ -26,7 +26,7 @@ fn number(at: usize) -> u32 {
 }
 
 /// A ring through all nodes, so that a place next to any of them is found at once. Fields that are removed stay.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Order {
     ends: Links,
     frontier: Links,
@@ -69,6 +69,14 @@ impl Order {
         let links = self.link(node, place);
         self.added.push(links);
         node
+    }
+
+    /// Takes the node that was added last out again.
+    pub(super) fn unadd(&mut self) {
+        if let Some(Links { before, after }) = self.added.pop() {
+            self.links_mut(before).after = after;
+            self.links_mut(after).before = before;
+        }
     }
 
     fn link(&mut self, node: Node, place: Node) -> Links {

@@ -283,3 +283,32 @@ fn collecting_takes_one_entry_for_each_field() {
     );
     assert!(size_of::<Field>() <= 72);
 }
+
+#[test]
+fn edits_since_a_moment_are_taken_back() {
+    let mut headers = headers("A: 1|B: 2|C: 3");
+    let none = headers.save();
+    let kept = headers.append("Kept", "k").unwrap();
+    headers.replace(id(&headers, "B"), "two").unwrap();
+    let some = headers.save();
+    let now = text(&headers);
+    let x = headers.insert_before(kept, "X", "").unwrap();
+    headers.insert_after(x, "Y", "").unwrap();
+    headers.replace(kept, "changed").unwrap();
+    headers.replace(id(&headers, "B"), "zwei").unwrap();
+    headers.replace(x, "x").unwrap();
+    headers.remove(x).unwrap();
+    headers.remove(kept).unwrap();
+    headers.remove(id(&headers, "A")).unwrap();
+    headers.remove_all("B").unwrap();
+    assert_eq!(text(&headers), "C: 3|Y: ");
+    push_all(&mut headers, "D: 4");
+    headers.restore(some);
+    assert_eq!(text(&headers), now.replace("Kept", "D: 4|Kept"));
+    assert_eq!(headers.len(), 5);
+    assert_eq!(headers.iter().rev().count(), 5);
+    headers.append("Z", "").unwrap();
+    headers.restore(none);
+    assert_eq!(text(&headers), "A: 1|B: 2|C: 3|D: 4");
+    assert!(!headers.is_changed());
+}

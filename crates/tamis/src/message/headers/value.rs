@@ -44,6 +44,11 @@ enum Space {
 }
 
 impl HeaderValue {
+    /// A value that was checked before.
+    pub(super) fn settled(text: Text, implied_space: bool) -> Self {
+        Self { text, space: if implied_space { Space::Implied } else { Space::Own } }
+    }
+
     /// Checks it, and settles what an author's text means for the space after the colon.
     pub(super) fn checked(self, own_leading_space: bool) -> Result<Self, Invalid> {
         if self.space != Space::Open {
@@ -81,8 +86,7 @@ impl HeaderValue {
 
 impl From<Header<'_>> for HeaderValue {
     fn from(header: Header<'_>) -> Self {
-        let space = if header.implied_space() { Space::Implied } else { Space::Own };
-        Self { text: header.value().clone(), space }
+        Self::settled(header.value().clone(), header.implied_space())
     }
 }
 
