@@ -116,15 +116,15 @@ impl<'t> Raw<'t> {
         let _ = (&self.socket).write_all(bytes);
     }
 
-    /// Sends until nothing was taken for `time`; returns how many bytes were taken.
+    /// Sends until nothing was taken for `time`, or the server has enough; returns how many bytes were taken.
     pub fn fill(&mut self, bytes: &[u8], time: Duration) -> Result<usize> {
         self.socket.set_write_timeout(Some(time))?;
         let mut taken = 0;
         while taken < bytes.len() {
             match (&self.socket).write(&bytes[taken..]) {
                 Ok(count) => taken += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error).context("the server closed before it was full"),
+                Err(error) if is_end(&error) || error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error).context("cannot write"),
             }
         }
         self.count(taken);
@@ -241,13 +241,16 @@ impl<'t> Raw<'t> {
                 self.input.extend_from_slice(&buffer[..count]);
                 Ok(true)
             }
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
-                Ok(false)
-            }
+            Err(error) if is_end(&error) => Ok(false),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 bail!("the server says nothing for {PATIENCE:?}")
             }
             Err(error) => Err(error).context("cannot read"),
         }
     }
+}
+
+/// Whether the server closed the connection.
+fn is_end(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }

@@ -125,13 +125,6 @@ fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 10))
 }
 
-/// Whether the program has an option.
-pub fn has_option(program: &Path, option: &str) -> Result<bool> {
-    let help = Command::new(program).args(["serve", "--help"]).output();
-    let help = help.with_context(|| format!("cannot start {}", program.display()))?;
-    Ok(String::from_utf8_lossy(&help.stdout).split_whitespace().any(|word| word == option))
-}
-
 /// The `tamis` that stands beside the program that runs, as cargo builds them.
 pub fn beside() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot tell which program runs")?;

@@ -12,7 +12,7 @@ use tamis_proto::address::{Host, Port, SocketSpec};
 use crate::client::Tally;
 use crate::honest;
 use crate::log::Log;
-use crate::process::{Process, Usage, has_option};
+use crate::process::{Process, Usage};
 
 /// Where it listens.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl Times {
     const SHORT: Self = Self {
         handshake: Duration::from_secs(4),
         frame: Duration::from_secs(4),
-        write: Duration::from_secs(2),
+        write: Duration::from_secs(4),
     };
 }
 
@@ -104,25 +104,15 @@ impl Address {
 }
 
 impl Target {
-    /// Starts a server. With `short`, its times are short if it has options for that, which changes nothing but how
-    /// long an attack on them takes.
+    /// Starts a server. With `short`, its times are short, which changes nothing but how long an attack on them takes.
     pub fn start(program: &Path, options: &[&str], short: bool) -> Result<Self> {
-        let mut options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        let mut times = Times::default();
-        if short {
-            let settable = [
-                ("--handshake-time", &mut times.handshake, Times::SHORT.handshake),
-                ("--frame-time", &mut times.frame, Times::SHORT.frame),
-                ("--write-time", &mut times.write, Times::SHORT.write),
-            ];
-            for (option, time, value) in settable {
-                if has_option(program, option)? {
-                    options.push(format!("{option}={}s", value.as_secs()));
-                    *time = value;
-                }
-            }
-        }
-        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        let times = if short { Times::SHORT } else { Times::default() };
+        let set = [
+            format!("--handshake-time={}s", times.handshake.as_secs()),
+            format!("--frame-time={}s", times.frame.as_secs()),
+            format!("--write-time={}s", times.write.as_secs()),
+        ];
+        let options: Vec<_> = options.iter().copied().chain(set.iter().map(String::as_str)).collect();
         let process = Process::start(program, &options)?;
         let target = Self {
             address: Address::parse(&process.address)?,

@@ -52,7 +52,7 @@ pub enum Server {
     Shared,
     /// One of its own, as it waits for a limit in time.
     Own,
-    /// One of its own with limits in time that are soon over, where the program has options for that.
+    /// One of its own with limits in time that are soon over.
     Short,
     /// One of its own with these options.
     With(&'static [&'static str]),
