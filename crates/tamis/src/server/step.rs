@@ -51,6 +51,7 @@ impl<F: Filter> Connection<F> {
             self.end_message(work);
         } else if !self.session.in_message() {
             self.end_message(work);
+            work.judged = true;
             self.shared.counters.message();
         }
     }
