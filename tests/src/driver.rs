@@ -100,7 +100,7 @@ fn command(mta: Mta, line: &[u8], rest: &[Step]) -> Mta {
         // Where it is refused, no message follows.
         b"DATA" => match rest.iter().find(|step| !matches!(step, Step::Expect(_))) {
             Some(Step::Message(_)) => mta,
-            _ => mta.message(""),
+            _ => mta.data(),
         },
         _ => mta.unknown(line),
     }

@@ -73,7 +73,7 @@ impl Output<'_> {
         let Self { tamis, block, .. } = self;
         let (generics, _, condition) = block.inherent.generics.split_for_impl();
         let (cfg, of) = (conditions(&block.inherent.attrs), &block.inherent.self_ty);
-        let message = self.message();
+        let (message, collect) = (self.message(), self.collect());
         let (needs, negotiate, now, on) = (self.needs(), self.negotiate(), self.now(), self.on());
         quote! {
             #(#cfg)*
@@ -81,6 +81,7 @@ impl Output<'_> {
             impl #generics #tamis::Filter for #of #condition {
                 #message
                 #needs
+                #collect
                 #negotiate
                 #now
                 #on
@@ -119,6 +120,16 @@ impl Output<'_> {
                 needs
             }
         }
+    }
+
+    fn collect(&self) -> Option<TokenStream> {
+        let Self { tamis, options, .. } = self;
+        let collect = options.collect()?;
+        Some(quote! {
+            fn collect(&self) -> #tamis::Collect {
+                #collect
+            }
+        })
     }
 
     fn negotiate(&self) -> TokenStream {

@@ -9,9 +9,10 @@ use syn::{Error, LitBool, LitStr, Path, Result, Token, bracketed, token};
 
 use crate::names;
 
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 10] = [
     "require",
     "allow",
+    "collect",
     "if_missing",
     "macros",
     "data_size",
@@ -46,6 +47,9 @@ const ACTIONS_ELSEWHERE: [(&str, &str); 9] = [
     ("delete_headers", "change_headers"),
 ];
 
+/// The methods of `tamis::Collect`.
+const PARTS: [&str; 3] = ["envelope", "headers", "body"];
+
 const MACRO_STAGES: [(&str, &str); 7] = [
     ("connect", "Connect"),
     ("helo", "Helo"),
@@ -66,6 +70,7 @@ pub(crate) struct Options {
     krate: Option<Path>,
     require: Vec<Ident>,
     allow: Vec<Ident>,
+    collect: Vec<Ident>,
     if_missing: Option<Ident>,
     macros: Vec<(Ident, Vec<LitStr>)>,
     data_size: Option<Ident>,
@@ -96,6 +101,12 @@ impl Options {
         match option {
             "require" => self.require = actions(name, meta)?,
             "allow" => self.allow = actions(name, meta)?,
+            "collect" => list(name, meta, "headers", |part| {
+                let written = self::name(&part)?;
+                names::find(&written, "a part of the message", &PARTS, |name| name)?;
+                self.collect.push(written);
+                Ok(())
+            })?,
             "if_missing" => {
                 let policy: Ident = value(name, meta, "tempfail")?;
                 let at = names::find(&policy, "a policy for missing actions", &IF_MISSING, |(name, _)| name)?;
@@ -118,6 +129,12 @@ impl Options {
     /// Where the crate `tamis` is.
     pub(crate) fn tamis(&self) -> TokenStream {
         self.krate.as_ref().map_or_else(|| quote!(::tamis), ToTokens::to_token_stream)
+    }
+
+    /// What is to be collected as a value of `Collect`, if anything is.
+    pub(crate) fn collect(&self) -> Option<TokenStream> {
+        let (tamis, parts) = (self.tamis(), &self.collect);
+        (!parts.is_empty()).then(|| quote!(#tamis::Collect::nothing()#(.#parts())*))
     }
 
     /// What was declared as a value of `Needs`.

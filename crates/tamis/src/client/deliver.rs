@@ -151,16 +151,21 @@ impl<'c> Delivery<'c> {
         Ok(goes)
     }
 
-    /// The rest of the message, which nobody gets if all recipients were refused.
+    /// The rest of the message, from DATA on.
     pub(crate) async fn content(&mut self) -> Result<Goes, ClientError> {
+        match self.data().await? {
+            Goes::On => self.text().await,
+            Goes::NoFurther => Ok(Goes::NoFurther),
+        }
+    }
+
+    /// DATA, which the MTA refuses by itself if all recipients were refused.
+    pub(crate) async fn data(&mut self) -> Result<Goes, ClientError> {
         if self.refused > 0 && self.refused == self.report.original.recipients.len() {
             return Ok(Goes::NoFurther);
         }
         self.report.verdict = Verdict::Continue;
-        if self.step(&Command::<Bytes>::Data, Bytes::new()).await? == Goes::NoFurther {
-            return Ok(Goes::NoFurther);
-        }
-        self.data().await
+        self.step(&Command::<Bytes>::Data, Bytes::new()).await
     }
 
     /// A command that the MTA does not know.
@@ -175,7 +180,7 @@ impl<'c> Delivery<'c> {
         self.step(&Command::Unknown(shown), line.clone()).await
     }
 
-    async fn data(&mut self) -> Result<Goes, ClientError> {
+    async fn text(&mut self) -> Result<Goes, ClientError> {
         let fields: Vec<Field> = self.model.shown().cloned().collect();
         for field in fields {
             let header = Header { name: field.name.clone(), value: field.value, implied_space: false };

@@ -114,6 +114,8 @@
 ///   `add_headers`, `replace_body`, `add_recipients`, `delete_recipients`, `change_headers`, `quarantine`,
 ///   `change_sender`, `add_recipients_with_args`. A modification that was not declared is an error at its call.
 /// - `allow(…)`: actions that are used where the MTA has them; [`Context::actions`](crate::Context::actions) tells.
+/// - `collect(…)`: what is kept of each message to be looked at and edited as a whole, seen by handlers or not:
+///   `envelope`, `headers`, `body`; see [`Context::headers_mut`](crate::Context::headers_mut) and its neighbours.
 /// - `if_missing = tempfail`: where the MTA lacks what is required, refuse mail for now instead of closing the
 ///   connection (`close`).
 /// - `macros(mail = ["auth_authen", "i"], …)`: macros wanted at `connect`, `helo`, `mail`, `rcpt`, `data`,

@@ -31,18 +31,24 @@ pub(super) struct Connection<F: Filter> {
     warned: bool,
     /// The filter panicked; it is not called any more.
     pub(super) dead: bool,
-    /// The filter declared that it never answers the end of message.
-    pub(super) watches_end: bool,
-    /// The stages that the filter handles itself.
-    pub(super) called: Called,
-    /// What it wants to have kept of messages.
-    pub(super) collect: Collect,
-    /// It keeps the space after the colon of header fields itself.
-    pub(super) own_space: bool,
+    pub(super) declared: Declared,
     /// Who sends to whom, if the filter wants to know.
     pub(super) envelope: Option<Box<Envelope>>,
     /// The last to be dropped: not before the filter is the connection counted as closed.
     _place: Place,
+}
+
+/// What the filter declared when it was asked for its needs.
+#[derive(Default)]
+pub(super) struct Declared {
+    /// The stages that it handles itself.
+    pub(super) called: Called,
+    /// It never answers the end of message.
+    pub(super) watches_end: bool,
+    /// What it wants to have kept of messages.
+    pub(super) collect: Collect,
+    /// It deals with the space after the colon of header fields itself.
+    pub(super) own_space: bool,
 }
 
 impl<F: Filter> Connection<F> {
@@ -62,10 +68,7 @@ impl<F: Filter> Connection<F> {
             worked: 0,
             warned: false,
             dead: false,
-            watches_end: false,
-            called: Called::default(),
-            collect: Collect::default(),
-            own_space: false,
+            declared: Declared::default(),
             envelope: None,
             _place: place,
         })

@@ -10,7 +10,7 @@ use tamis_proto::{
 use super::Shared;
 use super::budget::Held;
 use super::call::{self, Around, Ended};
-use super::connection::Connection;
+use super::connection::{Connection, Declared};
 use super::lost::Lost;
 use super::work::{Turn, Work};
 use crate::filter::{
@@ -81,11 +81,8 @@ impl<F: Filter> Connection<F> {
         };
         // Called inside, so that a panic of what is no `async fn` is caught too.
         let asked = async { (filter.collect(), filter.negotiate(&offer).await) };
-        let needs = match call::run(asked, around).await {
-            Ended::Done((collect, Ok(needs))) => {
-                self.collect = collect;
-                needs
-            }
+        let (collect, needs) = match call::run(asked, around).await {
+            Ended::Done((collect, Ok(needs))) => (collect, needs),
             Ended::Done((_, Err(error))) => return Err(Lost::Negotiation(error.to_string())),
             Ended::Panicked(text) => {
                 self.dead = true;
@@ -96,12 +93,15 @@ impl<F: Filter> Connection<F> {
             }
             Ended::Lost(lost) => return Err(lost),
         };
-        self.watches_end = needs.sees(Stage::EndOfMessage) == See::Watch;
-        self.called = Called::by(&needs);
-        self.own_space = needs.keeps_leading_space();
-        self.envelope = self.collect.envelope.then(Box::default);
+        self.declared = Declared {
+            called: Called::by(&needs),
+            watches_end: needs.sees(Stage::EndOfMessage) == See::Watch,
+            collect,
+            own_space: needs.keeps_leading_space(),
+        };
+        self.envelope = collect.envelope.then(Box::default);
         // The end of message is always answered: that is where modifications leave and a failure can be told.
-        let needs = self.collect.add_to(needs).answer([Stage::EndOfMessage]);
+        let needs = collect.add_to(needs).answer([Stage::EndOfMessage]);
         let agreement =
             self.session.negotiate(&needs).map_err(|refusal| Lost::Negotiation(refusal.to_string()))?;
         tracing::debug!(
@@ -128,7 +128,7 @@ impl<F: Filter> Connection<F> {
         let kept = self.keep(work, stage, &event).await;
         let asked = work.message.transaction.asked();
         let ended = match kept {
-            Ended::Done(Ok(())) if !self.called.at(stage) => return Ok(Verdict::Continue),
+            Ended::Done(Ok(())) if !self.declared.called.at(stage) => return Ok(Verdict::Continue),
             Ended::Done(Ok(())) => self.call(work, stage, event).await,
             Ended::Done(Err(error)) => Ended::Done(Err(error)),
             Ended::Panicked(text) => Ended::Panicked(text),
@@ -137,7 +137,8 @@ impl<F: Filter> Connection<F> {
         };
         let what = match ended {
             Ended::Done(Ok(verdict)) => {
-                if stage != Stage::EndOfMessage || !self.watches_end || verdict == Verdict::Continue {
+                if stage != Stage::EndOfMessage || !self.declared.watches_end || verdict == Verdict::Continue
+                {
                     return Ok(verdict);
                 }
                 Misuse::NoReplyStage(stage).to_string()
@@ -337,8 +338,9 @@ impl<F: Filter> Connection<F> {
 
     fn begin_message(&mut self, work: &mut Work<F>) {
         work.open = true;
+        let Declared { collect, own_space, .. } = self.declared;
         let rules = self.session.edit_rules();
-        work.message.transaction.begin(self.collect, rules, self.own_space, &self.shared.bodies);
+        work.message.transaction.begin(collect, rules, own_space, &self.shared.bodies);
     }
 
     fn end_message(&mut self, work: &mut Work<F>) {

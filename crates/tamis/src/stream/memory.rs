@@ -1,5 +1,6 @@
-//! A connection inside the process, for tests. It wakes by wakers alone: a paused clock, which runs ahead when
-//! nothing but timers is left to wait for, stands still while bytes are under way. It does not with sockets.
+//! A connection inside the process, for tests. It wakes by wakers alone: a paused clock, which runs ahead as soon as
+//! nothing but timers is left to wait for, stands still while bytes are under way. It would run ahead of what another
+//! process, another thread or the system still has to put into a socket.
 
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tamis_proto::{MtaConfig, Profile, Stage};
+use tamis_proto::{MtaConfig, Profile, Stage, Timeouts};
 use tokio::runtime::{Builder, Handle};
 
 use super::script::{Act, Content, Script, path};
@@ -38,14 +38,16 @@ pub struct Mta {
 const HELO: &[u8] = b"client.example";
 
 impl Mta {
-    /// Postfix.
+    /// Postfix, which waits 30 s for each answer, 5 min from the header on.
     pub fn postfix() -> Self {
         Self::new(MtaConfig::new(Profile::Postfix))
     }
 
-    /// Sendmail.
+    /// Sendmail, which waits 10 s for each answer, and 5 min for the end of message if it is told of progress.
     pub fn sendmail() -> Self {
-        Self::new(MtaConfig::new(Profile::Sendmail))
+        let mut timeouts = Timeouts::all(Duration::from_secs(10));
+        timeouts.end_of_message = Duration::from_mins(5);
+        Self::new(MtaConfig::new(Profile::Sendmail).with_timeouts(timeouts))
     }
 
     /// One of each, for tests that say the same of both.
@@ -167,6 +169,12 @@ impl Mta {
     /// Has the client send the message of a file, which is read when the session runs.
     pub fn message_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.script.content(Content::File(file.into()));
+        self
+    }
+
+    /// Has the client say DATA and then give up. [`message`](Self::message) says DATA by itself.
+    pub fn data(mut self) -> Self {
+        self.script.data();
         self
     }
 

@@ -24,6 +24,7 @@ pub(super) enum Act {
     To(usize),
     Unknown(Bytes),
     Macro(String, Bytes),
+    Data,
     Content,
 }
 
@@ -83,12 +84,15 @@ impl Script {
     }
 
     pub(super) fn content(&mut self, content: Content) {
-        if self.part().recipients.is_empty() {
-            self.to(Path::new(RECIPIENT));
-        }
-        let part = self.part();
+        let part = self.part_with_recipient();
         part.content = Some(content);
         part.acts.push(Act::Content);
+        part.over = true;
+    }
+
+    pub(super) fn data(&mut self) {
+        let part = self.part_with_recipient();
+        part.acts.push(Act::Data);
         part.over = true;
     }
 
@@ -109,6 +113,13 @@ impl Script {
         let helo = helo.filter(|_| !greets).map(Act::Helo);
         let begin = acts.iter().take_while(|act| matches!(act, Act::Macro(..))).count();
         acts.splice(begin..begin, std::iter::once(Act::Connect).chain(helo));
+    }
+
+    fn part_with_recipient(&mut self) -> &mut Part {
+        if self.part().recipients.is_empty() {
+            self.to(Path::new(RECIPIENT));
+        }
+        self.part()
     }
 
     /// The part that goes on.

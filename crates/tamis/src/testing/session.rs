@@ -112,6 +112,7 @@ impl Play<'_> {
                     goes = delivery.sender(&mail.sender).await?;
                 }
                 Act::To(number) => goes = delivery.recipient(&mail.recipients[*number]).await?,
+                Act::Data => goes = delivery.data().await?,
                 Act::Content => goes = delivery.content().await?,
             }
         }
@@ -216,4 +217,83 @@ fn mail(mta: &Mta, part: &Part) -> Result<Mail, RunError> {
         macros: Vec::new(),
         message,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::{Buf, BytesMut};
+    use tamis_proto::{Fault, Frame, Needs};
+
+    use super::*;
+
+    const CONTINUE: &[u8] = b"\0\0\0\x01c";
+    const ADD_HEADER: &[u8] = b"\0\0\0\x05hX\x001\0";
+
+    /// A filter that has no library to keep it from anything: adds a header field at some command.
+    async fn add_header_at(stream: Stream, letter: u8) {
+        let mut session = tamis_proto::FilterSession::default();
+        let (mut buf, mut offered) = (BytesMut::new(), false);
+        loop {
+            buf.reserve(1000);
+            if stream.read(&mut buf).await.unwrap() == 0 {
+                return;
+            }
+            while let Some((used, frame)) = Frame::parse(&buf, 1000).unwrap() {
+                let code = frame.code;
+                let mut out = Vec::new();
+                if !offered {
+                    offered = true;
+                    session.next(&buf).unwrap();
+                    let needs = Needs::everything().require(Actions::ADD_HEADERS);
+                    session.negotiate(&needs).unwrap();
+                    out = crate::wire::contents(session.output());
+                } else if code == letter {
+                    out.extend_from_slice(ADD_HEADER);
+                    out.extend_from_slice(CONTINUE);
+                } else if !matches!(code, b'D' | b'A' | b'Q') {
+                    out.extend_from_slice(CONTINUE);
+                }
+                buf.advance(used);
+                if stream.write(&mut &out[..], Duration::from_secs(1)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What comes of it.
+    async fn adding_at(letter: u8) -> (Result<(), ClientError>, Vec<MessageReport>) {
+        let mta = Mta::postfix().message("A: b\n\nhello\n");
+        let script = mta.whole_script();
+        let mails: Vec<_> = script.parts().iter().map(|part| (part, mail(&mta, part).unwrap())).collect();
+        let (ours, theirs) = Memory::pair();
+        let mut play = Play { mta: &mta, given: Vec::new(), helo: None, agreement: None, parts: Vec::new() };
+        let filter = add_header_at(Stream::Memory(theirs), letter);
+        let (result, ()) = tokio::join!(play.session(&mails, Stream::Memory(ours)), filter);
+        (result, play.parts)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn modification_at_any_stage_but_the_end_of_message_ends_the_session() {
+        for (letter, stage) in [
+            (b'C', Stage::Connect),
+            (b'H', Stage::Helo),
+            (b'M', Stage::Mail),
+            (b'R', Stage::Rcpt),
+            (b'T', Stage::Data),
+            (b'L', Stage::Header),
+            (b'N', Stage::EndOfHeaders),
+            (b'B', Stage::Body),
+        ] {
+            let (result, parts) = adding_at(letter).await;
+            let Err(ClientError::Protocol(error)) = result else { panic!("{result:?} at {stage}") };
+            assert_eq!(error.fault, Fault::OutOfOrder);
+            assert_eq!((parts[0].stage(), parts[0].edits().len()), (stage, 0));
+        }
+        let (result, parts) = adding_at(b'E').await;
+        result.unwrap();
+        assert_eq!(parts[0].message().unwrap().header("X").as_deref(), Some("1"));
+    }
 }
