@@ -17,9 +17,6 @@ use crate::process::Usage;
 use crate::target::Target;
 use crate::wire::ALL_STEPS;
 
-/// How much more resident memory than before all attacks the server may have after each of them.
-pub const GROWTH: u64 = 16 << 20;
-
 /// What came of an attack.
 #[derive(Debug)]
 pub struct Outcome {
@@ -122,7 +119,7 @@ fn recovered(target: &Target) -> Result<()> {
         let now = target.usage()?;
         if now.descriptors <= base.descriptors
             && now.threads <= base.threads
-            && now.resident <= base.resident + GROWTH
+            && now.resident <= target.memory()
         {
             return Ok(());
         }

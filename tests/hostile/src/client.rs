@@ -87,7 +87,12 @@ impl<'t> Raw<'t> {
         };
         let socket = Socket::new(domain, Type::STREAM, protocol).context("cannot make a socket")?;
         set(&socket).context("cannot set the receive buffer")?;
-        socket.connect_timeout(&target.address.socket()?, PATIENCE).context("cannot connect")?;
+        match target.address {
+            Address::Tcp(_) => socket.connect_timeout(&target.address.socket()?, PATIENCE),
+            // Waits while more want to be accepted than there is room for; without blocking it would fail.
+            Address::Unix(_) => socket.connect(&target.address.socket()?),
+        }
+        .context("cannot connect")?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let mut peer = String::new();

@@ -58,8 +58,9 @@ pub(super) const ALL: &[Attack] = &[
     },
 ];
 
-/// Commands that are sent before their answers are read; what they are answered fits any socket.
-const AT_ONCE: usize = 500;
+/// Commands that are sent before their answers are read. A unix socket holds some 270 of them, however short they are;
+/// with more, both sides would wait for the other to read.
+const AT_ONCE: usize = 100;
 
 fn begin(target: &Target) -> Result<Session<'_>> {
     Session::begin_on(Raw::connect(target)?, NO_STEPS)

@@ -3,7 +3,6 @@
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Attack, Bytes, Server};
-use crate::campaign::GROWTH;
 use crate::client::Raw;
 use crate::state::{State, answered, command};
 use crate::target::Target;
@@ -92,6 +91,6 @@ fn repeat(raw: &mut Raw<'_>, codes: &[u8]) -> Result<()> {
     raw.send(&command(b'U'))?;
     answered(raw, b'U')?;
     let resident = target.usage()?.resident;
-    ensure!(resident <= target.base().resident + GROWTH, "{} KiB while they come", resident >> 10);
+    ensure!(resident <= target.memory(), "{} KiB while they come", resident >> 10);
     Ok(())
 }

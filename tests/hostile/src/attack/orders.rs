@@ -168,14 +168,14 @@ fn forgetting(target: &Target) -> Result<()> {
         raw.continues(1)?;
     }
     raw.send(&command(b'E'))?;
-    let first = raw.reply()?;
-    if target.is_ours() {
-        ensure!(
-            (first.code, &first.payload[..]) == (b'h', b"X-Tamis\0\0"),
-            "{first:?} is not without a queue id"
-        );
+    let mut fields = Vec::new();
+    while let reply = raw.reply()?
+        && reply.code != b'c'
+    {
+        fields.extend((reply.code == b'h').then_some(reply.payload));
     }
-    while raw.reply()?.code != b'c' {}
+    let without = [b"X-Tamis\0\0".to_vec()];
+    ensure!(!target.is_ours() || fields == without, "{fields:?} where there is no queue id");
     raw.send(&command(b'Q'))?;
     raw.closed()?;
     if let Some(log) = &target.log {

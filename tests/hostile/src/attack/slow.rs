@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Attack, Bytes, Server};
-use crate::campaign::GROWTH;
 use crate::client::Raw;
 use crate::honest::{self, Message};
 use crate::state::{State, command};
@@ -53,7 +52,8 @@ pub(super) const ALL: &[Attack] = &[
     },
     Attack {
         name: "unread-replies",
-        throws: "20 readers that never read, with up to 64 MiB of messages each whose bodies are replaced",
+        throws: "20 readers that never read, 10 with up to 64 MiB of messages each whose bodies are replaced, 10 with up to 64 \
+                 MiB of unknown SMTP commands",
         connections: 20,
         bytes: Bytes::AtLeast(20 << 16),
         must: "no more is read from them than sockets hold, no memory grows; closed after `write_time`, a line each",
@@ -143,9 +143,13 @@ fn drip(target: &Target, state: State, bytes: &[u8], time: Duration, reason: &st
 fn unread(target: &Target) -> Result<()> {
     let message = Message::new(1, 1, b"0123456789abcd\r\n".repeat(4_000));
     let bytes = message.whole(NO_STEPS).bytes;
-    let much = bytes.repeat((64 << 20) / bytes.len());
+    let messages = bytes.repeat((64 << 20) / bytes.len());
+    let unknowns = command(b'U').repeat((64 << 20) / command(b'U').len());
     thread::scope(|scope| {
-        let readers: Vec<_> = (0..20).map(|_| scope.spawn(|| never_read(target, &much))).collect();
+        // The bodies come back from servers that were started here.
+        let much = |number| if number % 2 == 0 && target.is_ours() { &messages } else { &unknowns };
+        let readers: Vec<_> =
+            (0..20).map(|number| scope.spawn(move || never_read(target, much(number)))).collect();
         readers.into_iter().try_for_each(|reader| reader.join().expect("no reader panics"))
     })
 }
@@ -155,7 +159,7 @@ fn never_read(target: &Target, much: &[u8]) -> Result<()> {
     raw.send(&b"OCH".iter().flat_map(|code| command(*code)).collect::<Vec<_>>())?;
     let taken = raw.fill(much, Duration::from_secs(1))?;
     ensure!(taken < much.len() / 2, "{taken} bytes were taken from a peer that reads nothing");
-    let (now, most) = (target.usage()?.resident, target.base().resident + GROWTH);
+    let (now, most) = (target.usage()?.resident, target.memory());
     ensure!(now <= most, "{} KiB of memory for peers that read nothing", now >> 10);
     raw.logged("the MTA read nothing of a reply for")
 }
