@@ -38,6 +38,8 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct MessageState<M> {
     pub(crate) state: M,
     pub(crate) transaction: Transaction,
+    /// The MTA sends macros with header fields, which tells it from others.
+    pub(crate) header_macros: bool,
 }
 
 impl<'a, M> Context<'a, M> {

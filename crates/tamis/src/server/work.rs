@@ -26,8 +26,6 @@ pub(super) struct Work<F: Filter> {
     /// The verdict on a message may be among what waits to be written.
     pub(super) judged: bool,
     pub(super) turn: Turn,
-    /// The MTA sends macros with header fields, which tells it from others.
-    pub(super) header_macros: bool,
 }
 
 /// Whether the filter still has a say in the message.
@@ -69,7 +67,6 @@ impl<F: Filter> Connection<F> {
             open: false,
             judged: false,
             turn: Turn::Filter,
-            header_macros: false,
         };
         let mut result = self.work_on(&mut work).await;
         self.held.release_input();
