@@ -34,16 +34,21 @@ pub(super) fn file_names(fields: Fields<'_>) -> Vec<String> {
 /// assert_eq!(extension("README"), None);
 /// ```
 pub fn extension(name: &str) -> Option<String> {
+    extensions(name).into_iter().next()
+}
+
+/// The extensions of what is between the colons of a name: a colon is behind a drive, or before the name of a stream
+/// in a file, or it is replaced where the file is saved.
+pub(super) fn extensions(name: &str) -> Vec<String> {
     let name: String = name.chars().filter(|char| !is_invisible(*char)).collect();
-    let name = name.rsplit(['/', '\\']).find(|part| !part.trim().is_empty())?;
-    // Names of streams in a file: Windows opens the file.
-    let name = match name.split_once(':') {
-        Some((drive, rest)) if drive.len() == 1 => rest.split(':').next()?,
-        Some((file, _)) => file,
-        None => name,
-    };
-    let name = name.trim_end_matches(|char: char| char.is_whitespace() || ".\"'?=".contains(char));
-    let (_, extension) = name.rsplit_once(['.', '\u{ff0e}', '\u{3002}'])?;
+    let name = name.rsplit(['/', '\\']).find(|part| !part.trim().is_empty()).unwrap_or_default();
+    name.split(':').filter_map(last_extension).collect()
+}
+
+fn last_extension(name: &str) -> Option<String> {
+    let is_taken_away = |char: char| char.is_whitespace() || ".\"'?=".contains(char);
+    // The full stops of other scripts are dots for some systems.
+    let (_, extension) = name.trim_end_matches(is_taken_away).rsplit_once(['.', '\u{ff0e}', '\u{3002}'])?;
     let extension = extension.trim();
     (!extension.is_empty()).then(|| extension.to_lowercase())
 }
