@@ -10,9 +10,13 @@ pub(super) fn file_names(fields: Fields<'_>) -> Vec<String> {
     let (mut names, mut others) = (Vec::new(), Vec::new());
     for field in fields {
         if field.is("Content-Disposition") {
-            names.extend(Value::parse(field.raw()).readings("filename"));
+            let value = Value::parse(field.raw());
+            names.extend(value.readings("filename"));
+            others.extend(value.readings("name"));
         } else if field.is("Content-Type") {
-            others.extend(Value::parse(field.raw()).readings("name"));
+            let value = Value::parse(field.raw());
+            others.extend(value.readings("name"));
+            others.extend(value.readings("filename"));
         }
     }
     names.append(&mut others);

@@ -73,8 +73,7 @@ impl<'a> Part<'a> {
 
     /// Every file name that a program could see in it, none twice.
     ///
-    /// These are the values of `filename` in each `Content-Disposition` and of `name` in each `Content-Type`, in
-    /// pieces and character sets (RFC 2231), with encoded words (RFC 2047) as text, and, where a value is broken, in
+    /// These are the values of `filename` and `name` in each `Content-Disposition` and `Content-Type`, in pieces and character sets (RFC 2231), with encoded words (RFC 2047) as text, and, where a value is broken, in
     /// all the ways that it is read: with and without what is behind a quote, a comment or a NUL.
     pub fn file_names(self) -> Vec<String> {
         names::file_names(self.headers())
