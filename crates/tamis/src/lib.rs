@@ -40,6 +40,8 @@
 
 pub mod client;
 pub mod filter;
+#[cfg(doctest)]
+mod guide;
 pub mod handler;
 pub mod linear;
 pub mod message;
