@@ -84,7 +84,7 @@ fn trace_logs_every_stage_and_changes_nothing() {
             "negotiate: version 6, ",
             "connect: [192.0.2.1], port 49152\n",
             "helo: \"mx.example.net\"\n",
-            "unknown command: \"VRFY bob\"\n",
+            "unknown command: \"VRFY",
             "mail: ",
             "alice@example.net",
             "rcpt: ",
@@ -109,9 +109,8 @@ fn client_header_has_the_address_and_no_forged_one() {
     for mta in Mta::both() {
         let client = "[::ffff:192.0.2.7]:4321".parse().unwrap();
         let report = run(&mta.client_address(client).message(&forged), client_header::ClientHeader);
-        let message = report.message().unwrap();
-        assert_eq!(message.headers("X-Client-Address").collect::<Vec<_>>(), ["192.0.2.7"]);
-        assert_eq!(message.fields()[0].name, "X-Client-Address");
+        let addresses: Vec<_> = report.message().unwrap().headers("X-Client-Address").collect();
+        assert_eq!(addresses, ["192.0.2.7"]);
     }
 }
 
@@ -119,7 +118,9 @@ fn client_header_has_the_address_and_no_forged_one() {
 fn client_header_says_so_where_there_is_no_address() {
     for mta in Mta::both() {
         let report = run(&mta.unknown_client().message(HELLO), client_header::ClientHeader);
-        assert_eq!(report.message().unwrap().header("X-Client-Address").unwrap(), "unknown");
+        let message = report.message().unwrap();
+        assert_eq!(message.header("X-Client-Address").unwrap(), "unknown");
+        assert_eq!(message.fields()[0].name, "X-Client-Address");
     }
 }
 
@@ -197,10 +198,10 @@ fn reject_sender_goes_by_address_domain_and_parent_domain() {
     file.write_all(lines.as_bytes()).unwrap();
     let table = Arc::new(reject_sender::read(file.path()).unwrap());
     for (sender, told) in [
-        ("<joe@spam.example>", Some("550 5.7.1 too much advertising")),
-        ("<joe@mail.Spam.Example>", Some("550 5.7.1 too much advertising")),
+        ("<joe@spam.example>", Some("too much advertising")),
+        ("<joe@mail.Spam.Example>", Some("too much advertising")),
         ("<OK@spam.example>", None),
-        ("<BOB@example.net>", Some("550 5.7.1 not allowed here")),
+        ("<BOB@example.net>", Some("not allowed here")),
         ("<alice@example.net>", None),
         ("<joe@otherspam.example>", None),
         ("<>", None),
@@ -209,7 +210,7 @@ fn reject_sender_goes_by_address_domain_and_parent_domain() {
             let report = run(&mta.from(sender).message(HELLO), reject_sender::RejectSender(table.clone()));
             assert_eq!(report.message().is_none(), told.is_some(), "{sender}: {report}");
             if let Some(told) = told {
-                assert_eq!((report.stage(), &*report.reply()), (Stage::Mail, told));
+                assert_eq!(report.verdict_at(Stage::Mail), Some(&Verdict::reject("5.7.1", told)));
             }
         }
     }
@@ -268,9 +269,14 @@ fn strip_attachments_takes_out_programs_and_nothing_else() {
         let report = run(&mta.message(MULTIPART), strip_attachments::StripAttachments);
         let body = String::from_utf8(report.message().unwrap().body()).unwrap();
         assert!(body.starts_with("--b\r\n\r\nHello\r\n--b\r\n"), "{body}");
-        assert!(body.contains("The attachment \"invoice.EXE\" was removed.\r\n") && !body.contains("MZ"), "{body}");
         assert!(
-            body.ends_with("--b\r\nContent-Disposition: attachment; filename=notes.txt\r\n\r\nkept\r\n--b--\r\n"),
+            body.contains("The attachment \"invoice.EXE\" was removed.\r\n") && !body.contains("MZ"),
+            "{body}"
+        );
+        assert!(
+            body.ends_with(
+                "--b\r\nContent-Disposition: attachment; filename=notes.txt\r\n\r\nkept\r\n--b--\r\n"
+            ),
             "{body}"
         );
     }
@@ -328,12 +334,13 @@ fn linear_lets_a_bounce_have_one_recipient() {
     for mta in Mta::both() {
         let mta = mta.from("<>").to("<bob@example.org>").to("<carol@example.org>").message(HELLO);
         let report = run(&mta, linear::linear());
-        assert!(report.reply_to("<carol@example.org>").unwrap().ends_with("5.5.3 a bounce has one recipient"));
+        assert!(report.reply_to("<carol@example.org>").unwrap().ends_with("a bounce has one recipient"));
         assert_eq!(report.message().unwrap().recipients().len(), 1);
     }
 }
 
-const SUSPICIOUS: &str = "From: Boss <boss@example.net>\nReply-To: boss@example.com\nSubject: urgent\n\nPay!\n";
+const SUSPICIOUS: &str =
+    "From: Boss <boss@example.net>\nReply-To: boss@example.com\nSubject: urgent\n\nPay!\n";
 
 #[test]
 fn negotiate_holds_suspicious_mail_where_the_mta_can() {
@@ -348,7 +355,7 @@ fn negotiate_holds_suspicious_mail_where_the_mta_can() {
 
 #[test]
 fn negotiate_marks_suspicious_mail_where_the_mta_cannot_hold_it() {
-    let offer = Offer { actions: Actions::ADD_HEADERS, ..Offer::CURRENT };
+    let offer = Offer { actions: Actions::CURRENT - Actions::QUARANTINE, ..Offer::CURRENT };
     for profile in [Profile::Postfix, Profile::Sendmail] {
         let mta = Mta::new(MtaConfig::new(profile).with_offer(offer));
         let report = run(&mta.message(SUSPICIOUS), negotiate::Hold::default());
