@@ -139,9 +139,9 @@ impl Step {
             Self::Test => {
                 vec![Cargo::new("test --workspace --exclude tamis-interop --all-features --locked")]
             }
-            // The tests run `tamis` as a user does, and cargo builds no other package's program for them.
+            // The tests run programs as a user does, and cargo builds no other package's for them.
             Self::Interop => vec![
-                Cargo::new("build --package tamis-cli --locked"),
+                Cargo::new("build --package tamis-cli --package tamis-examples --bins --locked"),
                 Cargo::new("test --package tamis-interop --locked"),
             ],
             Self::Setup | Self::Fuzz | Self::Deny => vec![],
