@@ -31,14 +31,14 @@ use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 use tamis::server::Listener;
 use tamis::{BoxError, Filter, Peer, Server, Shutdown};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use listen::Listen;
+use listen::Sockets;
 
 /// Something is missing or wrong before the work could begin. Wrong usage is 2, which clap says itself.
 const FAILED: u8 = 1;
@@ -53,7 +53,7 @@ struct Cli<A: Args> {
     own: A,
 
     #[command(flatten)]
-    listen: Listen,
+    sockets: Sockets,
 
     /// What is logged: error, warn, info, debug, trace or off, for all or as MODULE=LEVEL, with commas.
     ///
@@ -97,7 +97,7 @@ where
     runtime.block_on(async {
         let (server, listeners, signals) = match ready(cli, &matches, start) {
             Ok(ready) => ready,
-            Err(error) => return fail(FAILED, format_args!("{error:#}")),
+            Err(error) => return fail(FAILED, error),
         };
         let shutdown = Shutdown::new();
         tokio::spawn(obey(signals, shutdown.clone()));
@@ -117,7 +117,7 @@ fn ready<A: Args, M>(
     matches: &ArgMatches,
     start: impl FnOnce(A) -> Result<Server<M>, BoxError>,
 ) -> Result<(Server<M>, Vec<Listener>, Signals)> {
-    let specs = cli.listen.specs(matches)?;
+    let specs = cli.sockets.specs(matches)?;
     let server = start(cli.own).map_err(|error| anyhow!(error))?;
     // Before the sockets, so that a signal never leaves a unix socket behind.
     let signals = [catch(SignalKind::terminate(), "SIGTERM")?, catch(SignalKind::interrupt(), "SIGINT")?];
@@ -129,7 +129,7 @@ fn ready<A: Args, M>(
 }
 
 fn catch(kind: SignalKind, name: &'static str) -> Result<(Signal, &'static str)> {
-    Ok((signal(kind).with_context(|| format!("cannot handle {name}"))?, name))
+    signal(kind).map(|signal| (signal, name)).map_err(|error| anyhow!("cannot handle {name}: {error}"))
 }
 
 /// Drains at the first signal, stops at the next one.

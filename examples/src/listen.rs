@@ -9,7 +9,7 @@ use tamis::server::Listener;
 
 /// The flags. The command line wins over the environment, and `--listen` over the others.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Listen {
+pub(crate) struct Sockets {
     /// The host to listen on: an address or a name.
     #[arg(long, env = "TAMIS_BIND_HOST", value_name = "HOST", default_value = "127.0.0.1")]
     bind_host: String,
@@ -29,7 +29,7 @@ struct Given {
     source: Option<ValueSource>,
 }
 
-impl Listen {
+impl Sockets {
     /// The sockets that are meant.
     ///
     /// # Errors

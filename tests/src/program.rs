@@ -1,5 +1,6 @@
-//! The `tamis` program, as built from this workspace.
+//! The `tamis` program and the examples, as built from this workspace.
 
+use std::collections::HashMap;
 use std::env;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -17,34 +18,41 @@ use serde_json::Value;
 ///
 /// When it does not build.
 pub fn tamis_binary() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build).clone()
+    static BUILT: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
+    BUILT.get_or_init(|| build("tamis-cli"))["tamis"].clone()
 }
 
-fn build() -> PathBuf {
+/// Builds all examples, once, and returns where one is.
+///
+/// # Panics
+///
+/// When they do not build, and when there is none of this name.
+pub fn example_binary(name: &str) -> PathBuf {
+    static BUILT: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
+    BUILT.get_or_init(|| build("tamis-examples"))[name].clone()
+}
+
+/// Builds the programs of a package, and returns where they are, by name.
+fn build(package: &str) -> HashMap<String, PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "tamis-cli",
-            "--bin",
-            "tamis",
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["build", "--quiet", "--package", package, "--bins"])
+        .arg("--message-format=json-render-diagnostics")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo runs this test, so it can be run");
-    assert!(output.status.success(), "the tamis program does not build");
+    assert!(output.status.success(), "{package} does not build");
     let messages = output.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{"));
     let messages = messages.map(|line| serde_json::from_slice::<Value>(line).expect("cargo writes JSON"));
-    let mut programs = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    programs.next().expect("cargo names the program it has built")
+    let program = |message: Value| {
+        let path = message["executable"].as_str()?;
+        Some((message["target"]["name"].as_str()?.to_owned(), path.into()))
+    };
+    messages.filter_map(program).collect()
 }
 
-/// `tamis serve` on a port of loopback; ended when dropped.
+/// `tamis serve` or an example on a port of loopback; ended when dropped.
 #[derive(Debug)]
 pub struct Served {
     child: Child,
@@ -54,15 +62,28 @@ pub struct Served {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Served {
-    /// Starts the program with JSON log lines and returns when it listens.
+    /// Starts `tamis serve` with JSON log lines and returns when it listens.
     ///
     /// # Panics
     ///
     /// When it does not start.
     pub fn start(address: SocketAddr, arguments: &[&str]) -> Self {
-        let mut child = Command::new(tamis_binary())
-            .args(["serve", "--log-format", "json", "--listen", &format!("inet:{address}")])
-            .args(arguments)
+        let mut command = Command::new(tamis_binary());
+        Self::spawn(command.args(["serve", "--log-format", "json"]).args(arguments), address)
+    }
+
+    /// Starts an example and returns when it listens.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start_example(name: &str, address: SocketAddr, arguments: &[&str]) -> Self {
+        Self::spawn(Command::new(example_binary(name)).args(arguments), address)
+    }
+
+    fn spawn(command: &mut Command, address: SocketAddr) -> Self {
+        let mut child = command
+            .args(["--listen", &format!("inet:{address}")])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -77,8 +98,17 @@ impl Served {
             }
         });
         let served = Self { child, log };
-        served.wait_for("listening");
+        served.wait_for_line("listening");
         served
+    }
+
+    /// Waits for a log line with this text and returns it, which is JSON.
+    ///
+    /// # Panics
+    ///
+    /// When there is none in time.
+    pub fn wait_for(&self, text: &str) -> Value {
+        serde_json::from_str(&self.wait_for_line(text)).expect("the log is JSON")
     }
 
     /// Waits for a log line with this text and returns it.
@@ -86,14 +116,13 @@ impl Served {
     /// # Panics
     ///
     /// When there is none in time.
-    pub fn wait_for(&self, text: &str) -> Value {
+    pub fn wait_for_line(&self, text: &str) -> String {
         let lines = self.log.0.lock().expect("nobody panics with the lines");
         let missing = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(text));
         let waited = self.log.1.wait_timeout_while(lines, PATIENCE, missing);
         let (lines, _) = waited.expect("nobody panics with the lines");
         let found = lines.iter().find(|line| line.contains(text));
-        let line = found.unwrap_or_else(|| panic!("no {text:?} in the log:\n{}", lines.join("\n")));
-        serde_json::from_str(line).expect("the log is JSON")
+        found.unwrap_or_else(|| panic!("no {text:?} in the log:\n{}", lines.join("\n"))).clone()
     }
 
     /// Asks it to end and returns how it did.

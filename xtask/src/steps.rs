@@ -158,9 +158,9 @@ impl Step {
                     "test --workspace --exclude tamis-interop --exclude tamis-hostile --all-features --locked",
                 )]
             }
-            // The tests run `tamis` as a user does, and cargo builds no other package's program for them.
+            // The tests run programs as a user does, and cargo builds no other package's for them.
             Self::Interop => vec![
-                Cargo::new("build --package tamis-cli --locked"),
+                Cargo::new("build --package tamis-cli --package tamis-examples --bins --locked"),
                 Cargo::new("test --package tamis-interop --locked"),
             ],
             Self::Hostile => vec![

@@ -20,7 +20,7 @@ pub(crate) struct Trace;
 #[tamis::filter(rejected_recipients)]
 impl Trace {
     fn negotiate(&mut self, offer: &Offer, needs: Needs) -> Needs {
-        info!("negotiate: version {}, {:?}, {:?}", offer.version, offer.actions, offer.steps);
+        info!("negotiate: version {}, {}, {}", offer.version, offer.actions, offer.steps);
         needs
     }
     fn connect(&mut self, client: &Client, cx: &mut Context<'_, ()>) {
