@@ -58,9 +58,10 @@ pub use filter::{
     BoxError, BoxFilter, Collect, Context, Credentials, Event, Filter, Now, Peer, PeerAddress, Reply,
 };
 pub use handler::attribute::filter;
+pub use linear::{Linear, Mail};
 pub use proto::address::SocketSpec;
 pub use proto::{Actions, DataSize, Edit, IfMissing, MacroStage, Needs, Offer, SmtpReply, Stage, Verdict};
-pub use server::{Options, Server, Shutdown, bind, serve};
+pub use server::{Options, Server, Shutdown, bind, run, serve};
 
 /// The examples of the README.
 #[cfg(doctest)]

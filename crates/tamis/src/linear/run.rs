@@ -9,7 +9,7 @@ use tamis_proto::{Needs, Stage, Verdict};
 use super::Linear;
 use super::mail::{Mail, Start};
 use super::slot::Slot;
-use crate::filter::{Context, Event, Filter, Reply, Transaction};
+use crate::filter::{BoxError, Context, Event, Filter, Reply, Transaction};
 use crate::handler::Outcome;
 use crate::message::Facts;
 
@@ -78,6 +78,18 @@ where
     R: Future + Send + 'static,
     R::Output: Outcome,
 {
+    /// Serves at one socket until the process ends, as [`tamis::run`](crate::run) does.
+    ///
+    /// # Errors
+    ///
+    /// When the socket is none, nobody can listen there, or the listener breaks down.
+    pub fn run(self, socket: &str) -> Result<(), BoxError>
+    where
+        F: Clone + Sync,
+    {
+        crate::run(socket, move |_peer| self.clone())
+    }
+
     fn begin(&self, cx: &mut Context<'_, Running>, sender: &Event) {
         let mut envelope = self.known.clone();
         envelope.observe(sender, Facts::new(cx.macros()));

@@ -105,13 +105,43 @@ pub struct ServeError {
 /// # Errors
 ///
 /// When a listener breaks down. Nothing a peer does leads there.
-#[doc(alias = "smfi_main")]
 pub async fn serve<F, M>(listeners: Vec<Listener>, make: M, shutdown: Shutdown) -> Result<(), ServeError>
 where
     F: Filter,
     M: Fn(&Peer) -> F + Send + Sync + 'static,
 {
     Server::new(make).serve(listeners, shutdown).await
+}
+
+/// Serves at one socket until the process ends: for programs that do nothing else. Blocks; everything runs on the
+/// calling thread.
+///
+/// It handles no signals: a program that is to finish running messages at its end, or has a runtime of its own, calls
+/// [`serve`].
+///
+/// ```no_run
+/// # struct MyFilter;
+/// # #[tamis::filter]
+/// # impl MyFilter { fn data(&mut self) {} }
+/// fn main() -> Result<(), tamis::BoxError> {
+///     tamis::run("inet:8899@127.0.0.1", |_peer| MyFilter)
+/// }
+/// ```
+///
+/// # Errors
+///
+/// When the socket is none, nobody can listen there, or the listener breaks down.
+#[doc(alias = "smfi_main")]
+pub fn run<F, M>(socket: &str, make: M) -> Result<(), BoxError>
+where
+    F: Filter,
+    M: Fn(&Peer) -> F + Send + Sync + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listeners = bind(&[socket.parse()?])?;
+        Ok(serve(listeners, make, Shutdown::new()).await?)
+    })
 }
 
 impl<F, M> Server<M>
