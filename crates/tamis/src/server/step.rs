@@ -270,7 +270,10 @@ impl<F: Filter> Connection<F> {
     fn modify(&mut self, work: &mut Work<F>) -> Result<Option<Replacement>, BoxError> {
         let options = &self.shared.options;
         let (macros, header_macros) = (self.session.macros(), work.message.header_macros);
-        let target = || options.mta.unwrap_or_else(|| Target::guess(macros.get("v"), header_macros));
+        // Not by `get`, which tests take for the filter's.
+        let version = || macros.of_stage(Stage::Connect).find(|(name, _)| matches!(*name, b"v" | b"{v}"));
+        let guess = || Target::guess(version().map(|(_, value)| value), header_macros);
+        let target = || options.mta.unwrap_or_else(guess);
         let transaction = std::mem::take(&mut work.message.transaction);
         let (edits, body) = transaction.into_edits(target, options.strict)?;
         for edit in edits {

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use mail_builder::mime::make_boundary;
 use memchr::memmem;
 
-use super::field::Entry;
 use super::scan::{self, Task};
 use super::tree::{Content, Multipart, PartId, Span, Text};
 use super::{Change, Mime, MimeError, NewPart};
@@ -358,7 +357,7 @@ impl Mime {
         node.content = Content::Leaf;
         node.body.end = node.body.start;
         node.body_modified = true;
-        self.replace_content_fields(root, Vec::<Entry>::new());
+        self.replace_content_fields(root, Vec::new());
         self.mark_around(root);
     }
 
@@ -371,8 +370,7 @@ impl Mime {
         };
         // No line of base64 or quoted-printable can begin with the first of these.
         let starts = ["=_", "_", "tamis.", "0", "'"];
-        let mut candidates =
-            starts.iter().cycle().take(100).map(|start| make_boundary("_").replacen("", start, 1));
+        let mut candidates = starts.iter().map(|start| format!("{start}{}", make_boundary("_")));
         candidates.find(is_free).unwrap_or_else(|| make_boundary("_"))
     }
 }

@@ -174,32 +174,36 @@ impl Mime {
 
     /// Replaces the `Content-…` fields of a message's own part, each by the new one of its name where there is one.
     pub(super) fn replace_content_fields(&mut self, root: PartId, new: Vec<Entry>) {
-        let mut new: Vec<_> = new.into_iter().filter(is_content).collect();
+        let mut new: Vec<_> = new.into_iter().filter(is_content).map(Some).collect();
+        // By name, the first one last.
+        let mut named: HashMap<_, Vec<_>> = HashMap::new();
+        for (at, entry) in new.iter().enumerate().rev() {
+            let name = entry.as_ref().map(|entry| entry.name.to_ascii_lowercase());
+            named.entry(name).or_default().push(at);
+        }
         let mut edits = Vec::new();
         let mut entries = self.tree.entries(root);
-        let eol = self.tree.eol(root);
         entries.retain_mut(|entry| {
             if !is_content(entry) {
                 return true;
             }
-            let found = new.iter().position(|new| new.name.eq_ignore_ascii_case(&entry.name));
-            let Some(found) = found else {
+            let found = named.get_mut(&Some(entry.name.to_ascii_lowercase())).and_then(Vec::pop);
+            let Some(new) = found.and_then(|at| new[at].take()) else {
                 edits.push((entry.name.clone(), Some(entry.value.clone()), None));
                 return false;
             };
-            let new = new.remove(found);
             if new.value.trim_ascii() != entry.value.trim_ascii() {
                 edits.push((entry.name.clone(), Some(entry.value.clone()), Some(new.value.clone())));
                 *entry = Entry { origin: entry.origin, ..new };
             }
             true
         });
+        let mut added: Vec<_> = new.into_iter().flatten().collect();
         let is_mime = entries.iter().any(|entry| entry.field().is("MIME-Version"));
-        let has_content = !new.is_empty() || entries.iter().any(is_content);
-        if has_content && !is_mime {
-            new.insert(0, Entry::new(b"MIME-Version", b"1.0", eol));
+        if !is_mime && (!added.is_empty() || entries.iter().any(is_content)) {
+            added.insert(0, Entry::new(b"MIME-Version", b"1.0", self.tree.eol(root)));
         }
-        for entry in new {
+        for entry in added {
             edits.push((entry.name.clone(), None, Some(entry.value.clone())));
             entries.push(Entry { origin: None, ..entry });
         }
