@@ -1,5 +1,5 @@
 //! Writes the first inputs of every target into the folder that is its argument, a folder for each; they are made
-//! of the captured sessions and the malformed fixtures beside the tests. `cargo xtask fuzz-seeds` runs it.
+//! of the captured sessions, the malformed fixtures and the messages beside the tests. `cargo xtask fuzz-seeds` runs it.
 
 #[path = "../../crates/proto/tests/common/mod.rs"]
 mod common;
@@ -68,8 +68,29 @@ fn main() -> io::Result<()> {
             seeds.write("edit_model", &talk.name, &model)?;
         }
     }
+    for (name, text) in read(&folder_of_mail(), "eml")? {
+        // Nothing is edited; parts are removed and replaced; parts are inserted; headers are edited.
+        for (number, edits) in
+            [&[][..], &[0, 2, 0], &[2, 1, 2, 2], &[3, 0, 4, 1], &[6, 2, 7, 1]].iter().enumerate()
+        {
+            let message = mail(edits, &text, number % 2 == 0);
+            seeds.write("mime", &format!("{name}-{number}"), &message)?;
+        }
+    }
     println!("{} seeds written, {} are longer than {MOST} bytes and left out", seeds.written, seeds.left_out);
     Ok(())
+}
+
+fn folder_of_mail() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/tamis/tests/mail")
+}
+
+/// A message with edits before it, as the target `mime` reads it: each edit is of the part after that of the last.
+fn mail(edits: &[u8], text: &str, crlf: bool) -> Vec<u8> {
+    let count = u8::try_from(edits.len()).expect("a few edits");
+    let edits = (1..).zip(edits).flat_map(|(at, kind)| [*kind, 0, at]);
+    let text = if crlf { text.replace('\n', "\r\n") } else { text.to_owned() };
+    [&[count][..], &edits.collect::<Vec<_>>(), text.as_bytes()].concat()
 }
 
 fn read(folder: &Path, extension: &str) -> io::Result<Vec<(String, String)>> {

@@ -7,6 +7,7 @@ mod fuzz;
 mod licences;
 mod packages;
 mod sendmail;
+mod soak;
 mod steps;
 
 use std::path::PathBuf;
@@ -30,7 +31,8 @@ Examples:
   cargo xtask test                 everything that CI runs
   cargo xtask test --only clippy   one step of it
   cargo xtask setup                install what the interop tests need
-  cargo xtask fuzz --seconds 600   ten minutes for each fuzz target";
+  cargo xtask fuzz --seconds 600   ten minutes for each fuzz target
+  cargo xtask soak                 ten minutes of full load";
 
 #[derive(Subcommand)]
 enum Task {
@@ -43,6 +45,9 @@ enum Task {
     /// Lints the fuzz targets and runs each for a while, from its committed corpus.
     #[command(after_help = FUZZ_HELP)]
     Fuzz(FuzzArgs),
+    /// Loads `tamis serve` for a while and kills connections at random: nothing may grow, nothing may be left.
+    #[command(after_help = SOAK_HELP)]
+    Soak(SoakArgs),
     /// Makes the fuzz targets' corpus anew, from the sessions and fixtures beside the tests and what runs found here.
     FuzzSeeds,
 }
@@ -64,6 +69,20 @@ found on the way is kept in fuzz/target/corpus; an input that breaks something i
 Examples:
   cargo xtask fuzz
   cargo xtask fuzz --target codec --seconds 600";
+
+const SOAK_HELP: &str = "\
+Builds the program as releases are built. What it looks at, and what came of it: docs/hostile.md.
+
+Examples:
+  cargo xtask soak
+  cargo xtask soak --seconds 30";
+
+#[derive(Args)]
+struct SoakArgs {
+    /// For how long.
+    #[arg(long, value_name = "N", default_value_t = soak::LONG)]
+    seconds: u32,
+}
 
 #[derive(Args)]
 struct FuzzArgs {
@@ -104,6 +123,7 @@ fn run(task: &Task) -> Result<()> {
     match task {
         Task::Setup => packages::setup(&root),
         Task::Fuzz(args) => fuzz::run(&root, &args.target, args.seconds),
+        Task::Soak(args) => soak::run(&root, args.seconds),
         Task::FuzzSeeds => fuzz::seeds(&root),
         Task::Test(args) => {
             let steps = steps::select(&args.only, &args.skip);

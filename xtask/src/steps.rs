@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 
-use crate::{fuzz, licences, packages};
+use crate::{fuzz, licences, packages, soak};
 
 /// One step. The doc comment of a variant is its line in `cargo xtask test --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,13 +28,27 @@ pub(crate) enum Step {
     Fuzz,
     /// the tests against real mail programs
     Interop,
+    /// `tamis serve` survives every attack, and is as before after each
+    Hostile,
+    /// 30 seconds of full load with connections killed at random: nothing grows, nothing is left
+    Soak,
     /// licences, advisories, bans and sources of the dependencies
     Deny,
 }
 
 /// Every step, in the order in which they run.
-pub(crate) const ALL: [Step; 8] =
-    [Step::Setup, Step::Fmt, Step::Clippy, Step::Doc, Step::Test, Step::Fuzz, Step::Interop, Step::Deny];
+pub(crate) const ALL: [Step; 10] = [
+    Step::Setup,
+    Step::Fmt,
+    Step::Clippy,
+    Step::Doc,
+    Step::Test,
+    Step::Fuzz,
+    Step::Interop,
+    Step::Hostile,
+    Step::Soak,
+    Step::Deny,
+];
 
 /// Chooses what runs: the steps of `only`, or all where it is empty, without those of `skip`.
 pub(crate) fn select(only: &[Step], skip: &[Step]) -> Vec<Step> {
@@ -92,6 +106,8 @@ impl Step {
             Self::Test => "test",
             Self::Fuzz => "fuzz",
             Self::Interop => "interop",
+            Self::Hostile => "hostile",
+            Self::Soak => "soak",
             Self::Deny => "deny",
         }
     }
@@ -113,7 +129,8 @@ impl Step {
                 licences::check(root)?;
                 deny(root)
             }
-            Self::Fmt | Self::Clippy | Self::Doc | Self::Test => self.run_cargo(root),
+            Self::Soak => soak::run(root, soak::SECONDS),
+            Self::Fmt | Self::Clippy | Self::Doc | Self::Test | Self::Hostile => self.run_cargo(root),
         }
     }
 
@@ -137,30 +154,36 @@ impl Step {
             }],
             // Plain `cargo test`, so that a fresh machine needs no further program.
             Self::Test => {
-                vec![Cargo::new("test --workspace --exclude tamis-interop --all-features --locked")]
+                vec![Cargo::new(
+                    "test --workspace --exclude tamis-interop --exclude tamis-hostile --all-features --locked",
+                )]
             }
             // The tests run programs as a user does, and cargo builds no other package's for them.
             Self::Interop => vec![
                 Cargo::new("build --package tamis-cli --package tamis-examples --bins --locked"),
                 Cargo::new("test --package tamis-interop --locked"),
             ],
-            Self::Setup | Self::Fuzz | Self::Deny => vec![],
+            Self::Hostile => vec![
+                Cargo::new("build --package tamis-cli --locked"),
+                Cargo::new("test --package tamis-hostile --locked"),
+            ],
+            Self::Setup | Self::Fuzz | Self::Soak | Self::Deny => vec![],
         }
     }
 }
 
 /// One cargo command, its arguments separated by spaces.
-struct Cargo {
+pub(crate) struct Cargo {
     env: Option<(&'static str, &'static str)>,
     args: &'static str,
 }
 
 impl Cargo {
-    const fn new(args: &'static str) -> Self {
+    pub(crate) const fn new(args: &'static str) -> Self {
         Self { env: None, args }
     }
 
-    fn run(&self, root: &Path) -> Result<()> {
+    pub(crate) fn run(&self, root: &Path) -> Result<()> {
         eprintln!("    $ {self}");
         let mut command = cargo(root);
         command.args(self.args.split(' ')).envs(self.env);
@@ -234,7 +257,8 @@ mod tests {
     #[test]
     fn skip_removes_a_step() {
         let steps = select(&[], &[Step::Interop, Step::Setup]);
-        let rest = [Step::Fmt, Step::Clippy, Step::Doc, Step::Test, Step::Fuzz, Step::Deny];
+        let rest =
+            ALL.into_iter().filter(|step| !matches!(step, Step::Setup | Step::Interop)).collect::<Vec<_>>();
         assert_eq!(steps, rest);
     }
 

@@ -207,6 +207,8 @@ impl std::error::Error for Error {}
 /// Something a filter's side asked of its session that cannot be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[doc(alias = "MI_FAILURE")]
+#[doc(alias = "MI_SUCCESS")]
 pub enum Misuse {
     /// A verdict although no event waits for one.
     NoVerdictDue,

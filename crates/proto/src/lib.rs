@@ -31,6 +31,7 @@ pub mod reply;
 mod rules;
 mod stage;
 mod stranger;
+#[doc(alias = "smfi_setdbg")]
 pub mod trace;
 
 pub use command::Command;

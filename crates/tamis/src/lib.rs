@@ -1,25 +1,20 @@
 //! A milter framework: mail filters for Postfix, Sendmail and others that speak their protocol.
 //!
-//! A filter is a type that implements [`Filter`]; [`serve`] runs one for every connection of an MTA:
+//! A filter is a type with a handler for each stage that matters to it; [`serve`] runs one for every connection of an
+//! MTA:
 //!
 //! ```no_run
-//! use tamis::{Context, Event, Filter, Needs, Reply, Shutdown, Stage, Verdict};
+//! use tamis::message::Sender;
+//! use tamis::{Shutdown, Verdict};
 //!
 //! struct BlockSender;
 //!
-//! impl Filter for BlockSender {
-//!     type Message = ();
-//!
-//!     fn needs(&self) -> Needs {
-//!         Needs::new().answer([Stage::Mail])
-//!     }
-//!
-//!     async fn on(&mut self, _cx: &mut Context<'_, ()>, event: Event) -> Reply {
-//!         match event {
-//!             Event::Mail(sender) if sender.address.ends_with(b"@example.com>") => {
-//!                 Ok(Verdict::reject("5.7.1", "not allowed here"))
-//!             }
-//!             _ => Ok(Verdict::Continue),
+//! #[tamis::filter]
+//! impl BlockSender {
+//!     fn mail(&mut self, sender: &Sender) -> Verdict {
+//!         match sender.domain() {
+//!             Some("example.com") => Verdict::reject("5.7.1", "not allowed here"),
+//!             _ => Verdict::Continue,
 //!         }
 //!     }
 //! }
@@ -45,6 +40,8 @@
 
 pub mod client;
 pub mod filter;
+#[cfg(doctest)]
+mod guide;
 pub mod handler;
 pub mod linear;
 pub mod message;

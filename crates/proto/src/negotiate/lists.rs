@@ -58,6 +58,7 @@ impl MacroStage {
 
 /// Macro names wanted per stage; a stage without a list gets what the MTA is configured to send.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[doc(alias = "SMFIR_SETSYMLIST")]
 pub struct MacroLists([Option<Vec<String>>; 7]);
 
 /// Sendmail cuts a longer list.

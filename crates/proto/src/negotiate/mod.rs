@@ -16,6 +16,8 @@ use crate::error::Fault;
 
 /// Highest protocol version, that of Sendmail 8.14 and Postfix 2.6 and all later ones.
 #[doc(alias = "SMFI_PROT_VERSION")]
+#[doc(alias = "smfi_version")]
+#[doc(alias = "xxfi_version")]
 pub const VERSION: u32 = 6;
 
 /// Lowest protocol version that is served.

@@ -11,6 +11,7 @@ pub enum See {
     #[default]
     Nothing,
     /// The filter sees the stage and never answers it: negotiated as no-reply.
+    #[doc(alias = "SMFIS_NOREPLY")]
     Watch,
     /// The filter sees the stage and gives a verdict.
     Answer,
@@ -81,11 +82,13 @@ pub struct Needs {
 
 impl Needs {
     /// Nothing at all.
+    #[doc(alias = "SMFIF_NONE")]
     pub fn new() -> Self {
         Self { skip: true, ..Self::default() }
     }
 
     /// Every stage, answered. What a filter on libmilter gets when it has all callbacks.
+    #[doc(alias = "SMFIS_ALL_OPTS")]
     pub fn everything() -> Self {
         Self::new().answer(Stage::ALL)
     }

@@ -13,7 +13,7 @@ mod words;
 
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Payload;
@@ -83,14 +83,19 @@ pub(crate) fn fixtures() -> Result<Vec<Fixture>, Mistake> {
 /// Reads the fixture of this name.
 pub(crate) fn fixture(name: &str) -> Result<Fixture, Mistake> {
     let file = format!("{name}.fixture");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("malformed").join(&file);
+    let path = folder("malformed").join(&file);
     let text = fs::read_to_string(&path).map_err(|error| Mistake::whole(&file, error.to_string()))?;
     Fixture::parse(&file, &text)
 }
 
+/// Where the files are, seen from this package and from that which attacks the program (`tests/hostile`).
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/proto/tests").join(name)
+}
+
 /// Returns file names and texts.
 fn read_all(folder: &str, extension: &str) -> Result<Vec<(String, String)>, Mistake> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+    let folder = self::folder(folder);
     let mistake = |path: &Path, error: std::io::Error| Mistake {
         file: path.display().to_string(),
         line: 0,

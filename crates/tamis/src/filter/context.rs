@@ -19,6 +19,8 @@ use crate::message::{Allowance, Body, Budget, Envelope, Facts, Headers, Replacem
 /// as the wire does, and what they ask for comes after all of that.
 pub struct Context<'a, M> {
     /// State of the message.
+    #[doc(alias = "smfi_getpriv")]
+    #[doc(alias = "smfi_setpriv")]
     pub message: &'a mut M,
     transaction: &'a mut Transaction,
     surroundings: Surroundings<'a>,
@@ -38,6 +40,8 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct MessageState<M> {
     pub(crate) state: M,
     pub(crate) transaction: Transaction,
+    /// The MTA sends macros with header fields, which tells it from others.
+    pub(crate) header_macros: bool,
 }
 
 impl<'a, M> Context<'a, M> {

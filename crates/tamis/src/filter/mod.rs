@@ -41,6 +41,8 @@ pub type Reply = Result<Verdict, BoxError>;
 ///
 /// A filter that panicked is not called again, not even for these two: its object is dropped with the connection,
 /// and each message until then meets the [failure policy](crate::Options::on_failure).
+#[doc(alias = "smfiDesc")]
+#[doc(alias = "xxfi_name")]
 pub trait Filter: Send + 'static {
     /// State of one message: made at MAIL, dropped when the message ends in whatever way. Outside a message
     /// there is a fresh one that nothing keeps.

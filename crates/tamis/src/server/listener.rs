@@ -31,6 +31,7 @@ enum Kind {
 #[non_exhaustive]
 pub struct BindOptions {
     /// Connections that may wait to be accepted; 1,024 by default.
+    #[doc(alias = "smfi_setbacklog")]
     pub backlog: u32,
     /// Permissions of unix sockets; `0o660` by default.
     pub unix_mode: u32,

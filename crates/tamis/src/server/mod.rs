@@ -105,6 +105,7 @@ pub struct ServeError {
 /// # Errors
 ///
 /// When a listener breaks down. Nothing a peer does leads there.
+#[doc(alias = "smfi_main")]
 pub async fn serve<F, M>(listeners: Vec<Listener>, make: M, shutdown: Shutdown) -> Result<(), ServeError>
 where
     F: Filter,

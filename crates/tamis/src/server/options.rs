@@ -16,6 +16,7 @@ pub struct Options {
     /// only. [`Verdict::Accept`] lets mail pass unfiltered, [`Verdict::Continue`] goes on with the next stage.
     pub on_failure: Verdict,
     /// How long a handler may take at any stage but the end of message: 8 s by default, as Sendmail waits 10 s.
+    #[doc(alias = "smfi_set_max_exec_time")]
     pub stage_time: Duration,
     /// How long a handler may take at end of message: 270 s by default, as both MTAs wait 300 s.
     pub end_of_message_time: Duration,
@@ -33,6 +34,7 @@ pub struct Options {
     /// How long the MTA may take to finish a frame that it began; 60 s by default. MTAs write frames whole.
     pub frame_time: Duration,
     /// How long an MTA may be silent: 7,210 s by default, longer than any of its own SMTP timeouts.
+    #[doc(alias = "smfi_settimeout")]
     pub idle_time: Duration,
     /// How long the MTA may take to read a part of a reply: 10 s by default.
     pub write_time: Duration,

@@ -51,6 +51,7 @@ impl<F: Filter> Connection<F> {
             self.end_message(work);
         } else if !self.session.in_message() {
             self.end_message(work);
+            work.judged = true;
             self.shared.counters.message();
         }
     }
@@ -255,7 +256,7 @@ impl<F: Filter> Connection<F> {
         let Self { stream, session, peer, shared, held, .. } = self;
         let transaction = &mut work.message.transaction;
         if stage == Stage::Header {
-            work.header_macros |= session.macros().of_stage(Stage::Header).next().is_some();
+            work.message.header_macros |= session.macros().of_stage(Stage::Header).next().is_some();
         }
         let Some(keeping) = transaction.keep(event) else { return Ended::Done(Ok(())) };
         let mut pending = std::mem::take(session.output());
@@ -268,7 +269,7 @@ impl<F: Filter> Connection<F> {
     /// Sends the modifications but for a new body, which is returned.
     fn modify(&mut self, work: &mut Work<F>) -> Result<Option<Replacement>, BoxError> {
         let options = &self.shared.options;
-        let (macros, header_macros) = (self.session.macros(), work.header_macros);
+        let (macros, header_macros) = (self.session.macros(), work.message.header_macros);
         let target = || options.mta.unwrap_or_else(|| Target::guess(macros.get("v"), header_macros));
         let transaction = std::mem::take(&mut work.message.transaction);
         let (edits, body) = transaction.into_edits(target, options.strict)?;

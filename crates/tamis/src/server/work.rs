@@ -23,9 +23,9 @@ pub(super) struct Work<F: Filter> {
     pub(super) message: MessageState<F::Message>,
     /// A message is open and `message` is its state.
     pub(super) open: bool,
+    /// The verdict on a message may be among what waits to be written.
+    pub(super) judged: bool,
     pub(super) turn: Turn,
-    /// The MTA sends macros with header fields, which tells it from others.
-    pub(super) header_macros: bool,
 }
 
 /// Whether the filter still has a say in the message.
@@ -65,11 +65,19 @@ impl<F: Filter> Connection<F> {
             frame: None,
             message: MessageState::default(),
             open: false,
+            judged: false,
             turn: Turn::Filter,
-            header_macros: false,
         };
-        let result = self.work_on(&mut work).await;
+        let mut result = self.work_on(&mut work).await;
         self.held.release_input();
+        if let Err(Lost::Io(error)) = &result
+            && is_quiet(&self.session, &work)
+            && !work.judged
+        {
+            // The MTA went away between messages, which is its right; it only did not wait for a last answer.
+            tracing::debug!("connection failed between messages: {error}");
+            result = Ok(Quiet::Closed);
+        }
         if !matches!(result, Ok(Quiet::Idle)) {
             self.conclude(&mut work.message).await;
         }
@@ -86,6 +94,7 @@ impl<F: Filter> Connection<F> {
                 }
                 // Events are counted where they are handled.
                 Some(count) => {
+                    work.judged = false;
                     if self.has_worked(1 + count / READ_UNIT) {
                         self.give_way().await?;
                     }

@@ -241,6 +241,17 @@ fn a_field_that_sendmail_generates_is_replaced_not_doubled() {
 }
 
 #[test]
+fn a_generated_field_does_not_stay_between_a_field_and_its_exact_place() {
+    let mut headers = headers("Subject: x");
+    headers.insert_before(id(&headers, "Subject").exactly(), "X", "").unwrap();
+    headers.append("Date", "now").unwrap();
+    assert_eq!(header_edits(&headers, Target::Postfix), ["i 0 X=", "h Date=now"]);
+    for target in [Target::Sendmail, Target::Portable] {
+        assert_eq!(header_edits(&headers, target), ["m 1 Date=", "i 0 X=", "i 1073741824 Date=now"]);
+    }
+}
+
+#[test]
 fn values_are_sent_with_the_space_that_was_agreed_on() {
     let mut headers = headers("Copied: v|Changed: v");
     headers.own_leading_space(true);

@@ -4,6 +4,7 @@ mod edit;
 mod error;
 mod header;
 mod order;
+mod state;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "mime")]
@@ -17,10 +18,10 @@ use bytes::Bytes;
 use tamis_proto::{Actions, command};
 
 pub use self::edit::Anchor;
-use self::edit::Edits;
 pub use self::error::HeaderError;
 pub use self::header::Header;
 pub(crate) use self::order::Node;
+use self::state::Edits;
 #[cfg(feature = "mime")]
 pub use self::typed::Mailbox;
 pub use self::value::HeaderValue;

@@ -22,6 +22,9 @@ pub struct MimeLimits {
     pub depth: usize,
     /// How many parts there may be, 100,000 by default.
     pub parts: usize,
+    /// How many bytes the header of a part may have, 256 KiB by default. That of the message itself is not bounded
+    /// by this where it came apart from the body.
+    pub header: usize,
     /// How many bytes encoded nested messages may take when they are decoded, together: 64 MiB by default.
     pub decoded: usize,
 }
@@ -29,7 +32,7 @@ pub struct MimeLimits {
 impl MimeLimits {
     /// The default limits.
     pub const fn new() -> Self {
-        Self { depth: 100, parts: 100_000, decoded: 64 << 20 }
+        Self { depth: 100, parts: 100_000, header: 256 << 10, decoded: 64 << 20 }
     }
 
     /// Sets how many multiparts and messages may be around a part.
@@ -43,6 +46,13 @@ impl MimeLimits {
     #[must_use]
     pub const fn with_parts(mut self, parts: usize) -> Self {
         self.parts = parts;
+        self
+    }
+
+    /// Sets how many bytes the header of a part may have.
+    #[must_use]
+    pub const fn with_header(mut self, header: usize) -> Self {
+        self.header = header;
         self
     }
 
@@ -74,6 +84,12 @@ pub enum MimeError {
     #[error("the message has more than {limit} parts")]
     TooManyParts {
         /// [`MimeLimits::parts`].
+        limit: usize,
+    },
+    /// A header that nobody writes.
+    #[error("the header of a part exceeds the limit of {limit} bytes")]
+    HeaderTooLong {
+        /// [`MimeLimits::header`].
         limit: usize,
     },
     /// Encoded nested messages that decode to more than is wanted.

@@ -48,7 +48,7 @@ impl Facts {
             } else if field.is("Content-Transfer-Encoding") {
                 encodings += 1;
                 if encodings == 1 {
-                    facts.encoding = Encoding::from_field(field.raw());
+                    facts.encoding = Encoding::from_word(&Value::parse(field.raw()).main);
                 }
             }
         }

@@ -195,7 +195,8 @@ impl Mime {
             true
         });
         let is_mime = entries.iter().any(|entry| entry.field().is("MIME-Version"));
-        if !is_mime && !new.is_empty() {
+        let has_content = !new.is_empty() || entries.iter().any(is_content);
+        if has_content && !is_mime {
             new.insert(0, Entry::new(b"MIME-Version", b"1.0", eol));
         }
         for entry in new {

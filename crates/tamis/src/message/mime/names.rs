@@ -10,9 +10,13 @@ pub(super) fn file_names(fields: Fields<'_>) -> Vec<String> {
     let (mut names, mut others) = (Vec::new(), Vec::new());
     for field in fields {
         if field.is("Content-Disposition") {
-            names.extend(Value::parse(field.raw()).readings("filename"));
+            let value = Value::parse(field.raw());
+            names.extend(value.readings("filename"));
+            others.extend(value.readings("name"));
         } else if field.is("Content-Type") {
-            others.extend(Value::parse(field.raw()).readings("name"));
+            let value = Value::parse(field.raw());
+            others.extend(value.readings("name"));
+            others.extend(value.readings("filename"));
         }
     }
     names.append(&mut others);
@@ -34,16 +38,21 @@ pub(super) fn file_names(fields: Fields<'_>) -> Vec<String> {
 /// assert_eq!(extension("README"), None);
 /// ```
 pub fn extension(name: &str) -> Option<String> {
+    extensions(name).into_iter().next()
+}
+
+/// The extensions of what is between the colons of a name: a colon is behind a drive, or before the name of a stream
+/// in a file, or it is replaced where the file is saved.
+pub(super) fn extensions(name: &str) -> Vec<String> {
     let name: String = name.chars().filter(|char| !is_invisible(*char)).collect();
-    let name = name.rsplit(['/', '\\']).find(|part| !part.trim().is_empty())?;
-    // Names of streams in a file: Windows opens the file.
-    let name = match name.split_once(':') {
-        Some((drive, rest)) if drive.len() == 1 => rest.split(':').next()?,
-        Some((file, _)) => file,
-        None => name,
-    };
-    let name = name.trim_end_matches(|char: char| char.is_whitespace() || ".\"'?=".contains(char));
-    let (_, extension) = name.rsplit_once(['.', '\u{ff0e}', '\u{3002}'])?;
+    let name = name.rsplit(['/', '\\']).find(|part| !part.trim().is_empty()).unwrap_or_default();
+    name.split(':').filter_map(last_extension).collect()
+}
+
+fn last_extension(name: &str) -> Option<String> {
+    let is_taken_away = |char: char| char.is_whitespace() || ".\"'?=".contains(char);
+    // The full stops of other scripts are dots for some systems.
+    let (_, extension) = name.trim_end_matches(is_taken_away).rsplit_once(['.', '\u{ff0e}', '\u{3002}'])?;
     let extension = extension.trim();
     (!extension.is_empty()).then(|| extension.to_lowercase())
 }

@@ -34,12 +34,12 @@ enum Form {
 impl NewPart {
     /// Makes a part of plain text. Line ends become those of mail.
     pub fn text(text: impl Into<String>) -> Self {
-        Self(Form::Built(MimePart::new("text/plain", text.into())))
+        Self(Form::Built(MimePart::new("text/plain", mail_lines(text.into()))))
     }
 
     /// Makes a part of HTML. Line ends become those of mail.
     pub fn html(text: impl Into<String>) -> Self {
-        Self(Form::Built(MimePart::new("text/html", text.into())))
+        Self(Form::Built(MimePart::new("text/html", mail_lines(text.into()))))
     }
 
     /// Makes an attachment of any bytes, with a file name in any script.
@@ -81,6 +81,11 @@ impl NewPart {
         let spare = keep.then(|| Spare(part.clone()));
         (write(part, eol), spare)
     }
+}
+
+/// Ends all lines with CRLF.
+fn mail_lines(text: String) -> String {
+    if text.contains('\n') { text.replace("\r\n", "\n").replace('\n', "\r\n") } else { text }
 }
 
 /// A part that can be written once more.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Mime;
 use super::facts::Facts;
 use super::field::{Field, Fields};
-use super::names::{extension, file_names};
+use super::names;
 use super::param::Value;
 use super::render::{self, Range};
 use super::tree::{Content, Defect, Node, PartId, Text};
@@ -73,18 +73,17 @@ impl<'a> Part<'a> {
 
     /// Every file name that a program could see in it, none twice.
     ///
-    /// These are the values of `filename` in each `Content-Disposition` and of `name` in each `Content-Type`, in
-    /// pieces and character sets (RFC 2231), with encoded words (RFC 2047) as text, and, where a value is broken, in
+    /// These are the values of `filename` and `name` in each `Content-Disposition` and `Content-Type`, in pieces and character sets (RFC 2231), with encoded words (RFC 2047) as text, and, where a value is broken, in
     /// all the ways that it is read: with and without what is behind a quote, a comment or a NUL.
     pub fn file_names(self) -> Vec<String> {
-        file_names(self.headers())
+        names::file_names(self.headers())
     }
 
-    /// Whether one of its [file names](Self::file_names) has one of these [extensions](extension), which are given
+    /// Whether one of its [file names](Self::file_names) has one of these [extensions](super::extension), which are given
     /// without a dot and in lower case.
     pub fn has_extension(self, extensions: &[&str]) -> bool {
-        let of = |name: &String| extension(name).is_some_and(|found| extensions.contains(&found.as_str()));
-        self.file_names().iter().any(of)
+        let mut found = self.file_names().into_iter().flat_map(|name| names::extensions(&name));
+        found.any(|extension| extensions.contains(&extension.as_str()))
     }
 
     /// Whether it was read as a multipart: it says so, and has a boundary.

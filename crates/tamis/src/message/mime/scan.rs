@@ -278,6 +278,9 @@ impl<'a> Scan<'a> {
             if matches!(&self.text[at..end], b"\n" | b"\r\n") {
                 return Ok(Header { end: at, body: end, next: end, is_cut: false });
             }
+            if end - start > self.limits.header {
+                return Err(MimeError::HeaderTooLong { limit: self.limits.header });
+            }
             if self.delimiter(at, end)?.is_some() {
                 let header_end = self.before_line_end(at).max(start);
                 return Ok(Header { end: header_end, body: header_end, next: at, is_cut: true });

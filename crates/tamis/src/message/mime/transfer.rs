@@ -14,15 +14,12 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// Reads the value of the field; comments and parameters, which do not belong there, are passed over.
-    pub(super) fn from_field(value: &[u8]) -> Self {
-        let word = value.trim_ascii().split(|byte| b" \t\r\n;(".contains(byte)).next().unwrap_or_default();
-        if word.eq_ignore_ascii_case(b"base64") {
-            Self::Base64
-        } else if word.eq_ignore_ascii_case(b"quoted-printable") {
-            Self::QuotedPrintable
-        } else {
-            Self::Identity
+    /// Goes by the word in the field, which is in lower case.
+    pub(super) fn from_word(word: &str) -> Self {
+        match word {
+            "base64" => Self::Base64,
+            "quoted-printable" => Self::QuotedPrintable,
+            _ => Self::Identity,
         }
     }
 

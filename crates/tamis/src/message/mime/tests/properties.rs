@@ -68,7 +68,7 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 /// A message of nested parts, as programs write it.
-fn ordinary() -> impl Strategy<Value = String> {
+pub(super) fn ordinary() -> impl Strategy<Value = String> {
     let leaf = select(vec![
         "\r\nplain\r\n",
         "Content-Type: text/html\r\n\r\n<p>\r\n--\r\n</p>",
