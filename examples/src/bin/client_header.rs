@@ -9,6 +9,7 @@
 
 use std::process::ExitCode;
 
+use tamis::message::Client;
 use tamis::{BoxError, Context};
 
 const NAME: &str = "X-Client-Address";
@@ -18,7 +19,7 @@ pub(crate) struct ClientHeader;
 #[tamis::filter(collect(envelope, headers), require(add_headers, change_headers))]
 impl ClientHeader {
     fn end_of_message(&mut self, cx: &mut Context<'_, ()>) -> Result<(), BoxError> {
-        let ip = cx.envelope()?.client().and_then(|client| client.ip());
+        let ip = cx.envelope()?.client().and_then(Client::ip);
         // IPv4 comes as it is, also over a socket for IPv6. A client on a unix socket has no address.
         let address = ip.map_or_else(|| "unknown".to_owned(), |ip| ip.to_canonical().to_string());
         let headers = cx.headers_mut()?;

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tamis::message::Client;
 use tamis::{BoxError, Context, Options, Server, Verdict};
 use tracing::info;
 
@@ -41,7 +42,7 @@ pub(crate) struct SlowLookup(pub(crate) Settings);
 #[tamis::filter(collect(envelope), require(add_headers))]
 impl SlowLookup {
     async fn end_of_message(&mut self, cx: &mut Context<'_, ()>) -> Result<(), BoxError> {
-        let Some(ip) = cx.envelope()?.client().and_then(|client| client.ip()) else { return Ok(()) };
+        let Some(ip) = cx.envelope()?.client().and_then(Client::ip) else { return Ok(()) };
         info!("looking up {ip}");
         let answer = self.lookup(ip).await?;
         info!("{ip} is {answer}");

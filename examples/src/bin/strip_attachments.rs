@@ -10,7 +10,7 @@
 use std::process::ExitCode;
 
 use tamis::message::Headers;
-use tamis::message::mime::{HeaderChange, Mime, MimeError, NewPart};
+use tamis::message::mime::{HeaderChange, Mime, MimeError, NewPart, Part};
 use tamis::{BoxError, Context};
 
 const DANGEROUS: [&str; 12] =
@@ -37,7 +37,7 @@ impl StripAttachments {
 
 fn strip(mime: &mut Mime) -> Result<(), MimeError> {
     let dangerous = mime.parts().filter(|part| part.has_extension(&DANGEROUS));
-    for id in dangerous.map(|part| part.id()).collect::<Vec<_>>() {
+    for id in dangerous.map(Part::id).collect::<Vec<_>>() {
         // One may have been in another.
         let Some(part) = mime.part(id) else { continue };
         let name = part.file_name().unwrap_or_default();
