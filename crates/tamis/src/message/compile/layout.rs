@@ -150,13 +150,17 @@ fn slots(headers: &Headers) -> Vec<Slot<'_>> {
 }
 
 /// A field that is removed beside a new one of the same name is a field that changes: one edit less, and its place
-/// is exact with every MTA.
+/// is exact with every MTA. Not so above all that came: what is put on top stands above the MTA's own fields too, and
+/// a changed one would stay below them.
 fn swap<'a>(headers: &'a Headers, one: &Slot<'a>, other: &Slot<'a>) -> Option<Slot<'a>> {
     let ((Slot::Received(at, None), Slot::Added(new, _)) | (Slot::Added(new, _), Slot::Received(at, None))) =
         (one, other)
     else {
         return None;
     };
+    if matches!((one, other), (Slot::Added(..), Slot::Received(0, _))) {
+        return None;
+    }
     let same_name = headers.received_at(*at).name() == new.name();
     (same_name && !new.is_blank()).then_some(Slot::Received(*at, Some(*new)))
 }

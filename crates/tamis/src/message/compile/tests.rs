@@ -215,6 +215,14 @@ fn a_field_removed_beside_a_new_one_of_its_name_is_changed() {
 }
 
 #[test]
+fn a_field_put_on_top_is_above_the_mtas_own_though_the_first_of_its_name_was_removed() {
+    let mut headers = headers("X: old|A: 1");
+    headers.remove_all("X").unwrap();
+    headers.prepend("X", "new").unwrap();
+    assert_eq!(header_edits(&headers, Target::Postfix), ["m 1 X=", "i 0 X=new"]);
+}
+
+#[test]
 fn a_field_that_sendmail_generates_is_replaced_not_doubled() {
     let mut appended = headers("Subject: x");
     appended.append("Message-ID", "<1@a>").unwrap();
