@@ -93,8 +93,9 @@ impl<'a, M> Context<'a, M> {
     ///
     /// # Errors
     ///
-    /// When the filter did not declare that it wants it: [`Collect::body`](crate::Collect::body), and before the end
-    /// of the message.
+    /// When the filter did not declare that it wants it: [`Collect::body`](crate::Collect::body), before the end of
+    /// the message, and when there was no room for it and the
+    /// [failure policy](crate::Options::on_failure) is to go on.
     pub fn body(&self) -> Result<&Body, NotCollected> {
         self.transaction.body()
     }
@@ -149,8 +150,7 @@ impl<'a, M> Context<'a, M> {
     }
 
     /// Takes over what was asked for elsewhere.
-    pub(crate) fn adopt(&mut self, mut transaction: Transaction) {
-        transaction.drop_body();
+    pub(crate) fn adopt(&mut self, transaction: Transaction) {
         *self.transaction = transaction;
     }
 
