@@ -1,9 +1,15 @@
 //! What is kept of a message besides what handlers are given, and edits of it.
 
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use common::frames;
+use common::{patient, serve};
 use tamis::client::Outcome;
 use tamis::filter::NotCollected;
 use tamis::message::compile::Target;
-use tamis::message::{BodyError, BodyOptions, Sender};
+use tamis::message::{BodyError, BodyOptions, Budget, Sender};
 use tamis::testing::Mta;
 use tamis::{BoxError, Context, Options, Stage, Verdict};
 
@@ -200,4 +206,64 @@ fn an_unknown_mta_gets_what_all_of_them_understand() {
         assert_eq!(report.failures(), []);
         assert_eq!(report.message().unwrap().header("Subject").unwrap(), "[list] hello");
     }
+}
+
+/// Knows all that it wants at the first header field.
+#[derive(Default)]
+struct AtFirst;
+
+#[tamis::filter(collect(headers), require(add_headers, change_headers))]
+impl AtFirst {
+    fn header(&mut self, cx: &mut Context<'_, ()>) -> Result<Verdict, BoxError> {
+        let headers = cx.headers_mut()?;
+        let first = headers.first("Received").unwrap().id();
+        headers.insert_after(first.exactly(), "X-Second", "yes")?;
+        Ok(Verdict::Accept)
+    }
+}
+
+#[test]
+fn the_header_goes_on_after_an_early_accept_and_edits_find_their_place_in_all_of_it() {
+    for mta in mtas() {
+        let report = mta.message(MAIL).run_blocking(|_| AtFirst).unwrap();
+        assert_eq!(report.failures(), []);
+        let fields = report.message().unwrap().fields().iter();
+        // The MTA's own comes first.
+        let names: Vec<_> = fields.skip(1).map(|field| String::from_utf8_lossy(&field.name)).collect();
+        assert_eq!(names, ["Received", "X-Second", "Subject", "X-Spam", "X-Spam"]);
+    }
+}
+
+/// Accepts a message of which it has a part of the body.
+struct Enough(Arc<Mutex<Option<Budget>>>);
+
+#[tamis::filter(collect(body), require(add_headers))]
+impl Enough {
+    fn body(&mut self, piece: &[u8], cx: &mut Context<'_, ()>) -> Result<Verdict, BoxError> {
+        let budget = cx.allowance().budget().clone();
+        *self.0.lock().unwrap() = Some(budget);
+        if !piece.starts_with(b"last") {
+            return Ok(Verdict::Continue);
+        }
+        cx.add_header("X-Seen", "a part")?;
+        Ok(Verdict::Accept)
+    }
+}
+
+#[tokio::test]
+async fn what_was_collected_is_given_back_with_an_early_accept() {
+    let budget = Arc::new(Mutex::new(None::<Budget>));
+    let place = budget.clone();
+    let server = serve(patient(), move |_| Enough(place.clone()));
+    let used = || budget.lock().unwrap().as_ref().unwrap().usage().memory;
+    let mut mta = server.mta().await;
+    mta.go([frames::connect(), frames::helo("h"), frames::mail("<a@b>"), frames::rcpt("<c@d>")]).await;
+    mta.go(vec![frames::body(&b"x".repeat(60_000)); 2]).await;
+    assert!(used() > 60_000, "{}", used());
+    assert_eq!(mta.ask(frames::body(b"last")).await.code, 's');
+    assert_eq!(used(), 0);
+    assert_eq!(mta.ask(frames::end_of_message()).await.code, 'h');
+    assert_eq!(mta.reply().await.code, 'a');
+    mta.quit().await;
+    server.drain().await;
 }

@@ -40,8 +40,6 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct MessageState<M> {
     pub(crate) state: M,
     pub(crate) transaction: Transaction,
-    /// The MTA sends macros with header fields, which tells it from others.
-    pub(crate) header_macros: bool,
 }
 
 impl<'a, M> Context<'a, M> {
@@ -97,8 +95,9 @@ impl<'a, M> Context<'a, M> {
     ///
     /// # Errors
     ///
-    /// When the filter did not declare that it wants it: [`Collect::body`](crate::Collect::body), and before the end
-    /// of the message.
+    /// When the filter did not declare that it wants it: [`Collect::body`](crate::Collect::body), before the end of
+    /// the message, and when there was no room for it and the
+    /// [failure policy](crate::Options::on_failure) is to go on.
     pub fn body(&self) -> Result<&Body, NotCollected> {
         self.transaction.body()
     }
@@ -153,8 +152,7 @@ impl<'a, M> Context<'a, M> {
     }
 
     /// Takes over what was asked for elsewhere.
-    pub(crate) fn adopt(&mut self, mut transaction: Transaction) {
-        transaction.drop_body();
+    pub(crate) fn adopt(&mut self, transaction: Transaction) {
         *self.transaction = transaction;
     }
 

@@ -7,7 +7,7 @@ use tamis_proto::{Edit, Misuse};
 use super::{BoxError, Collect, Event};
 use crate::message::compile::{Mta, Target, Wanted, check, compile};
 use crate::message::headers::Saved;
-use crate::message::{Allowance, Body, BodyCollector, Budget, Headers, Replacement};
+use crate::message::{Allowance, Body, BodyCollector, BodyError, Budget, Headers, Replacement};
 
 /// One message, as far as a filter asked for it to be kept, with the edits that it asked for.
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Transaction {
     /// What the body may take of memory and disk.
     allowance: Option<Allowance>,
     collector: Option<BodyCollector>,
+    /// The end of the message came.
+    complete: bool,
     /// The body, when all of it is there.
     body: Option<Body>,
     /// Edits that are not made to `headers`, in order, as they stand on the wire.
@@ -37,6 +39,9 @@ pub enum NotCollected {
     /// It is not complete before the end of the message.
     #[error("the {0} of the message is not there before its end")]
     Early(&'static str),
+    /// There was no room for it, which the filter was told before.
+    #[error("the {0} of the message could not be kept")]
+    Lost(&'static str),
 }
 
 /// The edits asked for up to some moment.
@@ -62,31 +67,38 @@ impl Transaction {
         }
     }
 
-    /// Keeps what belongs to the message. What cannot be done at once is the future's, which waits while there is no
-    /// room for more of a body.
-    pub(crate) fn keep(&mut self, event: &Event) -> Option<impl Future<Output = Result<(), BoxError>>> {
-        let piece = match event {
-            Event::Header(field) => {
-                if self.collect.headers {
-                    self.headers.push(field.clone());
-                }
-                return None;
+    /// Keeps what belongs to the message. `true` if [`kept`](Self::kept) has to be waited for before the next event.
+    pub(crate) fn keep(&mut self, event: &Event) -> bool {
+        if let Event::Header(field) = event
+            && self.collect.headers
+        {
+            self.headers.push(field.clone());
+        }
+        match (event, &mut self.collector) {
+            (Event::Body(piece), Some(collector)) => collector.put(piece.clone()),
+            (Event::EndOfMessage, Some(collector)) => {
+                collector.start_flush();
+                self.complete = true;
             }
-            Event::Body(piece) => Some(piece.clone()),
-            Event::EndOfMessage => None,
-            _ => return None,
-        };
-        let mut collector = self.collector.take()?;
-        let Self { collector: place, body, .. } = self;
-        Some(async move {
-            if let Some(piece) = piece {
-                collector.push(piece).await?;
-                *place = Some(collector);
-            } else {
-                *body = Some(collector.finish().await?);
-            }
-            Ok(())
-        })
+            _ => return false,
+        }
+        true
+    }
+
+    /// Waits while there is no room for more of a body. After an error the body is lost, and nothing more of it kept.
+    ///
+    /// # Cancel safety
+    ///
+    /// It goes on where it was when it is called again.
+    pub(crate) async fn kept(&mut self) -> Result<(), BodyError> {
+        let Some(collector) = &mut self.collector else { return Ok(()) };
+        let ready = collector.ready().await;
+        if ready.is_err() || self.complete {
+            let collector = self.collector.take().expect("it was there before");
+            ready?;
+            self.body = Some(collector.finish().await?);
+        }
+        Ok(())
     }
 
     pub(crate) fn headers(&self) -> Result<&Headers, NotCollected> {
@@ -100,8 +112,9 @@ impl Transaction {
     pub(crate) fn body(&self) -> Result<&Body, NotCollected> {
         match &self.body {
             Some(body) => Ok(body),
-            None if self.collect.body => Err(NotCollected::Early("body")),
-            None => Err(NotCollected::Undeclared("body")),
+            None if !self.collect.body => Err(NotCollected::Undeclared("body")),
+            None if self.collector.is_some() => Err(NotCollected::Early("body")),
+            None => Err(NotCollected::Lost("body")),
         }
     }
 
@@ -126,9 +139,8 @@ impl Transaction {
         self.rules
     }
 
-    /// The body is of no use any more.
+    /// The body is of no use any more: gives back what it takes.
     pub(crate) fn drop_body(&mut self) {
-        self.collect.body = false;
         self.collector = None;
         self.body = None;
     }
@@ -171,6 +183,8 @@ impl Transaction {
             (mta.leading_space, mta.payload) = (own_space, rules.payload());
             let wanted = Wanted::new(&headers);
             let mut all = compile(&wanted, &mta)?;
+            // None is sent unless all can be.
+            all.iter().try_for_each(|edit| rules.check(edit))?;
             if strict {
                 check(&all, &wanted, &mta)?;
             }

@@ -21,8 +21,13 @@ use crate::message::{Allowance, Body, Envelope, Facts, Headers, Recipient, Repla
 /// fails at once if the action was not negotiated, if the text could end a header field early, or if it does not fit a
 /// packet; nothing is kept then.
 ///
-/// The errors of what waits are those of a body that finds no room; `?` leaves them to the
+/// What waits fails when there is no room for a body ([`BodyError`](crate::message::BodyError)), and with [`Over`] where
+/// a mail is held longer than the function that it was given to; `?` leaves both to the
 /// [failure policy](crate::Options::on_failure).
+///
+/// # Cancel safety
+///
+/// All that waits may be dropped, as in `tokio::select!`, and called again: nothing of the message is lost.
 pub struct Mail {
     slot: Slot,
     settings: Arc<Settings>,
@@ -31,7 +36,9 @@ pub struct Mail {
     envelope: Envelope,
     transaction: Transaction,
     allowance: Allowance,
-    /// The event that was taken last, until somebody has had it.
+    /// The event that was taken last, until all of it is kept.
+    arriving: Option<Event>,
+    /// And from then on until somebody has had it.
     current: Option<Event>,
     /// Its stage.
     stage: Stage,
@@ -59,6 +66,7 @@ impl Mail {
             envelope,
             transaction,
             allowance,
+            arriving: None,
             current: None,
             stage: Stage::Mail,
         }
@@ -99,6 +107,11 @@ impl Mail {
     /// # Errors
     ///
     /// As said at [`Mail`].
+    ///
+    /// # Cancel safety
+    ///
+    /// No recipient is lost. But the one before is taken from the first time this is polled on, and cannot be
+    /// refused any more.
     pub async fn recipient(&mut self) -> Result<Option<Recipient>, BoxError> {
         let came = self.next(Stage::Rcpt).await?.is_some();
         Ok(self.envelope.all_recipients().last().filter(|_| came).cloned())
@@ -109,7 +122,7 @@ impl Mail {
     /// # Errors
     ///
     /// When the filter does not [decide](super::Linear::decides) at [`Stage::Rcpt`], when the message is past its
-    /// recipients, and when the verdict is none that refuses.
+    /// recipients, when the next one was asked for already, and when the verdict is none that refuses.
     pub fn refuse(&mut self, verdict: Verdict) -> Result<(), Misuse> {
         if self.stage != Stage::Rcpt || !self.settings.answers(Stage::Rcpt) {
             return Err(Misuse::NoReplyStage(self.stage));
@@ -117,7 +130,7 @@ impl Mail {
         if !matches!(verdict, Verdict::Reject | Verdict::Tempfail | Verdict::Reply(_)) {
             return Err(Misuse::NotAtThisStage { verdict: verdict.name(), stage: self.stage });
         }
-        if self.slot.answer(verdict) == Verdict::Continue {
+        if self.slot.answer(verdict).ok_or(Misuse::NoVerdictDue)? == Verdict::Continue {
             self.envelope.remove_last_recipient();
         }
         Ok(())
@@ -128,6 +141,10 @@ impl Mail {
     /// # Errors
     ///
     /// When the filter [does without](super::Linear::without_headers), and as said at [`Mail`].
+    ///
+    /// # Cancel safety
+    ///
+    /// It goes on where it was when it is called again.
     pub async fn headers(&mut self) -> Result<&mut Headers, BoxError> {
         while self.next(Stage::Header).await?.is_some() {}
         Ok(self.transaction.headers_mut()?)
@@ -138,6 +155,10 @@ impl Mail {
     /// # Errors
     ///
     /// When the filter does not [stream](ReadBody::Stream) the body, and as said at [`Mail`].
+    ///
+    /// # Cancel safety
+    ///
+    /// No piece is lost.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, BoxError> {
         if self.settings.body != ReadBody::Stream {
             return Err(NotCollected::Undeclared("body").into());
@@ -153,6 +174,10 @@ impl Mail {
     /// # Errors
     ///
     /// When the filter does not [collect](ReadBody::Collect) the body, and as said at [`Mail`].
+    ///
+    /// # Cancel safety
+    ///
+    /// It goes on where it was when it is called again.
     pub async fn body(&mut self) -> Result<&Body, BoxError> {
         self.end().await?;
         Ok(self.transaction.body()?)
@@ -164,8 +189,12 @@ impl Mail {
     /// # Errors
     ///
     /// As said at [`Mail`].
+    ///
+    /// # Cancel safety
+    ///
+    /// It goes on where it was when it is called again.
     pub async fn end(&mut self) -> Result<(), BoxError> {
-        while self.stage != Stage::EndOfMessage {
+        while self.stage != Stage::EndOfMessage || self.arriving.is_some() {
             if self.stage == Stage::Body && self.settings.body == ReadBody::Stream {
                 self.slot.answer(Verdict::Skip);
             }
@@ -226,15 +255,18 @@ impl Mail {
 
     /// Waits for the next event, which there must be one of.
     async fn advance(&mut self) -> Result<(), BoxError> {
-        let Self { slot, macros, .. } = self;
-        let event = poll_fn(|task| slot.poll_take(macros, task)).await;
-        self.stage = event.stage().expect("only stages are handed to a mail");
-        self.envelope.observe(&event, Facts::new(&self.macros));
-        if let Some(keeping) = self.transaction.keep(&event) {
-            keeping.await?;
+        if self.arriving.is_none() {
+            let Self { slot, macros, .. } = self;
+            let event = poll_fn(|task| slot.poll_take(macros, task)).await?;
+            self.stage = event.stage().expect("only stages are handed to a mail");
+            self.envelope.observe(&event, Facts::new(&self.macros));
+            self.transaction.keep(&event);
+            self.arriving = Some(event);
         }
-        self.current = Some(event);
-        Ok(())
+        // Whoever is cancelled here goes on here.
+        let kept = self.transaction.kept().await;
+        self.current = self.arriving.take();
+        Ok(kept?)
     }
 }
 

@@ -35,7 +35,11 @@
 //! [decides](Linear::decides) there; else at the next one where it does. Of what is left of a body then, no more is
 //! sent where the MTA can skip it.
 //!
-//! When the MTA gives the message up, or goes away, the function is dropped where it waits.
+//! The function runs while the MTA is at a stage, not between two of them: what is to go on meanwhile belongs in a task
+//! of its own. When the MTA gives the message up, or goes away, or when the function takes longer than the
+//! [time limit](crate::Options::stage_time) of a stage, it is dropped where it waits. A [`Mail`] may be given to another
+//! task; what that one asks for counts if it has dropped the mail when the function returns. Later it only learns that
+//! the message is [`Over`].
 
 mod mail;
 mod run;
@@ -46,7 +50,6 @@ use std::sync::Arc;
 use tamis_proto::{Actions, DataSize, IfMissing, MacroStage, Needs, See, Stage};
 
 use crate::filter::{Collect, ask_for_version};
-use crate::message::Envelope;
 
 pub use mail::Mail;
 pub use run::Running;
@@ -63,14 +66,17 @@ pub enum ReadBody {
     Collect,
 }
 
+/// The message is given up, or the function that had it has returned. What waits for more of it fails so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the message is over, nothing more of it is to come")]
+pub struct Over;
+
 /// A filter made of a function over a message, with what the function needs. Clones are the filters of other
 /// connections.
 #[derive(Clone)]
 pub struct Linear<F> {
     function: F,
     settings: Arc<Settings>,
-    /// What is known of the connection's client.
-    known: Envelope,
 }
 
 /// What a function declared.
@@ -84,15 +90,13 @@ struct Settings {
 impl<F> Linear<F> {
     /// A filter that sees envelope and header of each message and decides at its end.
     pub fn new(function: F) -> Self {
-        let needs = Needs::new()
-            .watch([Stage::Connect, Stage::Helo, Stage::Mail, Stage::Rcpt])
-            .answer([Stage::EndOfMessage]);
+        let needs = Needs::new().watch([Stage::Mail, Stage::Rcpt]).answer([Stage::EndOfMessage]);
         let settings = Settings { needs, headers: true, body: ReadBody::No };
-        Self { function, settings: Arc::new(settings), known: Envelope::default() }
+        Self { function, settings: Arc::new(settings) }
     }
 
     /// Has returning at this stage be a verdict there and then. Each stage that decides costs the MTA a wait for the
-    /// answer; at [`Stage::Rcpt`] every recipient gets one, see [`Mail::refuse`].
+    /// answer; at [`Stage::Rcpt`] every recipient gets one, see [`Mail::refuse`]. Stages outside of a message are never decided.
     #[must_use]
     pub fn decides(self, stage: Stage) -> Self {
         self.change(|settings| settings.needs = std::mem::take(&mut settings.needs).answer([stage]))

@@ -9,17 +9,21 @@ use tamis_proto::{Needs, Stage, Verdict};
 use super::Linear;
 use super::mail::{Mail, Start};
 use super::slot::Slot;
-use crate::filter::{BoxError, Context, Event, Filter, Reply, Transaction};
+use crate::filter::{BoxError, Collect, Context, Event, Filter, NotCollected, Reply, Transaction};
 use crate::handler::Outcome;
-use crate::message::Facts;
 
 /// The function at work on a message.
 #[derive(Default)]
 pub struct Running {
-    function: Option<Pin<Box<dyn Future<Output = Reply> + Send>>>,
-    slot: Slot,
+    function: Option<Function>,
     /// What a function that has ended wants, until it can be said.
     verdict: Verdict,
+}
+
+/// A function that has not ended. Dropping it cancels it, and tells a mail that it may have given away.
+struct Function {
+    future: Pin<Box<dyn Future<Output = Reply> + Send>>,
+    slot: Slot,
 }
 
 /// What a step of the function came to.
@@ -41,6 +45,11 @@ where
         self.settings.all()
     }
 
+    fn collect(&self) -> Collect {
+        // Who sends to whom. The rest of a message is kept by its mail.
+        Collect::nothing().envelope()
+    }
+
     async fn on(&mut self, cx: &mut Context<'_, Running>, event: Event) -> Reply {
         let Some(stage) = event.stage() else {
             // The message, or everything, is given up: the function is dropped where it waits.
@@ -48,25 +57,29 @@ where
             return Ok(Verdict::Continue);
         };
         if !stage.in_message() {
-            self.known.observe(&event, Facts::new(cx.macros()));
             return Ok(Verdict::Continue);
         }
-        if stage == Stage::Mail {
-            self.begin(cx, &event);
-        } else if cx.message.function.is_some() {
-            let macros = cx.macros();
-            cx.message.slot.put(event, macros);
-        } else {
-            return Ok(self.settled(cx.message, stage));
-        }
-        match cx.message.step().await {
-            Came::Further(verdict) => Ok(verdict),
+        // It is held here meanwhile: one that takes too long is dropped with this, and is not asked again.
+        let mut function = match cx.message.function.take() {
+            _ if stage == Stage::Mail => self.begin(cx)?,
+            Some(function) => {
+                function.slot.put(event, cx.macros());
+                function
+            }
+            None => return Ok(self.settled(cx.message, stage)),
+        };
+        match function.step().await {
+            Came::Further(verdict) => {
+                cx.message.function = Some(function);
+                Ok(verdict)
+            }
             Came::ToItsEnd(reply) => {
-                cx.message.function = None;
-                let left = cx.message.slot.left();
+                let (left, said) = function.slot.left();
                 cx.adopt(left);
                 cx.message.verdict = reply?;
-                Ok(self.settled(cx.message, stage))
+                // The recipient that came last may be refused, and its message not.
+                let refused = said.stops() && !cx.message.verdict.stops();
+                Ok(if refused { said } else { self.settled(cx.message, stage) })
             }
         }
     }
@@ -90,9 +103,7 @@ where
         crate::run(socket, move |_peer| self.clone())
     }
 
-    fn begin(&self, cx: &mut Context<'_, Running>, sender: &Event) {
-        let mut envelope = self.known.clone();
-        envelope.observe(sender, Facts::new(cx.macros()));
+    fn begin(&self, cx: &mut Context<'_, Running>) -> Result<Function, NotCollected> {
         let mut transaction = Transaction::default();
         let own_space = self.settings.needs.keeps_leading_space();
         transaction.begin(self.settings.collect(), cx.rules(), own_space, cx.budget());
@@ -102,13 +113,13 @@ where
             settings: self.settings.clone(),
             peer: cx.peer().clone(),
             macros: cx.macros().clone(),
-            envelope,
+            envelope: cx.envelope()?.clone(),
             allowance: transaction.allowance(cx.budget()),
             transaction,
         });
         let function = (self.function)(mail);
-        let function = Box::pin(async move { function.await.into_reply() });
-        *cx.message = Running { function: Some(function), slot, verdict: Verdict::Continue };
+        let future = Box::pin(async move { function.await.into_reply() });
+        Ok(Function { future, slot })
     }
 
     /// What is said at a stage when the function has ended.
@@ -123,16 +134,21 @@ where
     }
 }
 
-impl Running {
+impl Function {
     /// Runs the function until it wants the next event or has ended.
     async fn step(&mut self) -> Came {
-        let Self { function, slot, .. } = self;
-        let function = function.as_mut().expect("it runs");
-        poll_fn(|task| match function.as_mut().poll(task) {
+        let Self { future, slot } = self;
+        poll_fn(|task| match future.as_mut().poll(task) {
             Poll::Ready(reply) => Poll::Ready(Came::ToItsEnd(reply)),
             Poll::Pending => slot.poll_answered(task).map(Came::Further),
         })
         .await
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        self.slot.close();
     }
 }
 

@@ -5,6 +5,7 @@ use std::task::{Context as Task, Poll, Waker};
 
 use tamis_proto::{MacroTable, Verdict};
 
+use super::Over;
 use crate::filter::{Event, Transaction};
 
 /// Both ends hold one: the filter's [`Mail`](super::Mail), and the connection.
@@ -21,6 +22,10 @@ struct Inner {
     waiting: bool,
     /// What the function said to the event that it took last.
     answer: Verdict,
+    /// It was passed on.
+    answered: bool,
+    /// There will be no more events.
+    over: bool,
     /// The edits, when it has dropped its mail.
     left: Transaction,
     /// The function's side, and the connection's.
@@ -38,20 +43,23 @@ impl Slot {
         }
         inner.event = Some(event);
         inner.waiting = false;
-        inner.answer = Verdict::Continue;
         if let Some(function) = inner.function.take() {
             function.wake();
         }
     }
 
     /// Takes the next event, on the function's side. Asking says that the one before is done with.
-    pub(super) fn poll_take(&self, macros: &mut MacroTable, task: &Task<'_>) -> Poll<Event> {
+    pub(super) fn poll_take(&self, macros: &mut MacroTable, task: &Task<'_>) -> Poll<Result<Event, Over>> {
         let mut inner = self.lock();
+        if inner.over {
+            return Poll::Ready(Err(Over));
+        }
         if let Some(event) = inner.event.take() {
             if let Some(new) = inner.macros.take() {
                 *macros = new;
             }
-            return Poll::Ready(event);
+            (inner.answer, inner.answered) = (Verdict::Continue, false);
+            return Poll::Ready(Ok(event));
         }
         inner.waiting = true;
         inner.function = Some(task.waker().clone());
@@ -62,9 +70,12 @@ impl Slot {
         Poll::Pending
     }
 
-    /// Says something else than continue to the event that was taken last; returns what was said before.
-    pub(super) fn answer(&self, verdict: Verdict) -> Verdict {
-        std::mem::replace(&mut self.lock().answer, verdict)
+    /// Says something else than continue to the event that was taken last; returns what was said before, or `None` if
+    /// that was passed on already.
+    pub(super) fn answer(&self, verdict: Verdict) -> Option<Verdict> {
+        let mut inner = self.lock();
+        let open = !inner.answered && !inner.over;
+        open.then(|| std::mem::replace(&mut inner.answer, verdict))
     }
 
     /// Keeps what the function leaves behind.
@@ -76,15 +87,34 @@ impl Slot {
     pub(super) fn poll_answered(&self, task: &Task<'_>) -> Poll<Verdict> {
         let mut inner = self.lock();
         if inner.waiting {
+            inner.answered = true;
             return Poll::Ready(std::mem::take(&mut inner.answer));
         }
         inner.connection = Some(task.waker().clone());
         Poll::Pending
     }
 
-    /// What the function left, once it has ended.
-    pub(super) fn left(&self) -> Transaction {
-        std::mem::take(&mut self.lock().left)
+    /// What the function left without its body, and what it said last, once it has ended.
+    pub(super) fn left(&self) -> (Transaction, Verdict) {
+        let mut inner = self.lock();
+        let mut left = std::mem::take(&mut inner.left);
+        left.drop_body();
+        // It may have ended without looking.
+        if let Some(event) = inner.event.take() {
+            left.keep(&event);
+        }
+        (left, std::mem::take(&mut inner.answer))
+    }
+
+    /// Says that there are no more events, to a mail that somebody may still hold.
+    pub(super) fn close(&self) {
+        let mut inner = self.lock();
+        inner.over = true;
+        inner.event = None;
+        inner.connection = None;
+        if let Some(function) = inner.function.take() {
+            function.wake();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -32,6 +32,8 @@ pub(super) struct Connection<F: Filter> {
     /// The filter panicked; it is not called any more.
     pub(super) dead: bool,
     pub(super) declared: Declared,
+    /// The MTA sends macros with header fields, which tells it from others.
+    pub(super) header_macros: bool,
     /// Who sends to whom, if the filter wants to know.
     pub(super) envelope: Option<Box<Envelope>>,
     /// The last to be dropped: not before the filter is the connection counted as closed.
@@ -69,6 +71,7 @@ impl<F: Filter> Connection<F> {
             warned: false,
             dead: false,
             declared: Declared::default(),
+            header_macros: false,
             envelope: None,
             _place: place,
         })

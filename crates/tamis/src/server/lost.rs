@@ -26,6 +26,8 @@ pub(super) enum Lost {
     Unread(Duration),
     #[error("the MTA went away while the filter was working")]
     Gone,
+    #[error("the MTA left before the filter had seen everything")]
+    Left,
     #[error("negotiation failed: {0}")]
     Negotiation(String),
     #[error("the server stops")]

@@ -7,6 +7,7 @@ mod budget;
 mod call;
 mod connection;
 mod counters;
+mod keeping;
 mod limits;
 mod listener;
 mod lost;

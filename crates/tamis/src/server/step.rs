@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tamis_proto::{
     Event as Received, FilterSession, Misuse, Offer, Output, See, Sent, Stage, Verdict, trace,
 };
@@ -13,11 +13,7 @@ use super::call::{self, Around, Ended};
 use super::connection::{Connection, Declared};
 use super::lost::Lost;
 use super::work::{Turn, Work};
-use crate::filter::{
-    Asked, BoxError, Called, Context, Event, Filter, MessageState, Now, Peer, Reply, Surroundings,
-};
-use crate::message::compile::Target;
-use crate::message::{Facts, Replacement};
+use crate::filter::{Asked, Called, Context, Event, Filter, MessageState, Now, Peer, Reply, Surroundings};
 use crate::stream::Stream;
 
 impl<F: Filter> Connection<F> {
@@ -25,8 +21,12 @@ impl<F: Filter> Connection<F> {
         match event {
             Received::Negotiate(offer) => self.negotiate(work, offer).await,
             Received::Abort | Received::Close => {
+                let closes = event == Received::Close;
                 self.notify(&mut work.message, event).await;
                 self.end_message(work);
+                if closes {
+                    self.forget_client();
+                }
                 Ok(())
             }
             event => {
@@ -117,21 +117,30 @@ impl<F: Filter> Connection<F> {
     /// What is to be said about an event.
     async fn verdict(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Result<Verdict, Lost> {
         match work.turn {
-            Turn::Accepted if stage == Stage::EndOfMessage => return Ok(Verdict::Accept),
-            Turn::Accepted if stage == Stage::Body && self.session.takes_verdict() => {
-                return Ok(Verdict::Skip);
+            Turn::Accepted => {
+                // The header that was edited goes on.
+                work.message.transaction.keep(&event);
+                return Ok(match stage {
+                    Stage::EndOfMessage => Verdict::Accept,
+                    Stage::Body if self.session.takes_verdict() => Verdict::Skip,
+                    _ => Verdict::Continue,
+                });
             }
-            Turn::Accepted | Turn::Failed => return Ok(Verdict::Continue),
+            Turn::Failed => return Ok(Verdict::Continue),
             Turn::Filter if self.dead && stage.in_message() => return Ok(self.fail_message(work, stage)),
             Turn::Filter if self.dead => return Ok(Verdict::Continue),
             Turn::Filter => {}
         }
         let kept = self.keep(work, stage, &event).await;
         let asked = work.message.transaction.asked();
+        if !matches!(kept, Ended::Done(Ok(()))) {
+            // What is left of a body that was not kept is nothing to go on with.
+            work.message.transaction.drop_body();
+        }
         let ended = match kept {
             Ended::Done(Ok(())) if !self.declared.called.at(stage) => return Ok(Verdict::Continue),
             Ended::Done(Ok(())) => self.call(work, stage, event).await,
-            Ended::Done(Err(error)) => Ended::Done(Err(error)),
+            Ended::Done(Err(error)) => Ended::Done(Err(error.into())),
             Ended::Panicked(text) => Ended::Panicked(text),
             Ended::TimedOut(limit) => Ended::TimedOut(limit),
             Ended::Lost(lost) => Ended::Lost(lost),
@@ -181,6 +190,7 @@ impl<F: Filter> Connection<F> {
         if stage.in_message() && verdict != Verdict::Continue {
             work.turn = Turn::Failed;
             work.message.transaction.take_back(Asked::default());
+            work.message.transaction.drop_body();
         }
         let due = self.session.takes_verdict();
         if !due || stage == Stage::Rcpt {
@@ -211,6 +221,7 @@ impl<F: Filter> Connection<F> {
         let early = stage.in_message() && stage != Stage::EndOfMessage && self.session.takes_verdict();
         if verdict == Verdict::Accept && early && work.message.transaction.is_changed() {
             work.turn = Turn::Accepted;
+            work.message.transaction.drop_body();
             verdict = if stage == Stage::Body { Verdict::Skip } else { Verdict::Continue };
         }
         let refuses = verdict.stops();
@@ -251,63 +262,6 @@ impl<F: Filter> Connection<F> {
         ended
     }
 
-    /// Keeps what the filter wants to have of the message, which may have to wait for room.
-    async fn keep(&mut self, work: &mut Work<F>, stage: Stage, event: &Event) -> Ended<Result<(), BoxError>> {
-        let Self { stream, session, peer, shared, held, .. } = self;
-        let transaction = &mut work.message.transaction;
-        if stage == Stage::Header {
-            work.message.header_macros |= session.macros().of_stage(Stage::Header).next().is_some();
-        }
-        let Some(keeping) = transaction.keep(event) else { return Ended::Done(Ok(())) };
-        let mut pending = std::mem::take(session.output());
-        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, peer);
-        let ended = call::run(keeping, around).await;
-        *session.output() = pending;
-        ended
-    }
-
-    /// Sends the modifications but for a new body, which is returned.
-    fn modify(&mut self, work: &mut Work<F>) -> Result<Option<Replacement>, BoxError> {
-        let options = &self.shared.options;
-        let (macros, header_macros) = (self.session.macros(), work.message.header_macros);
-        // Not by `get`, which tests take for the filter's.
-        let version = || macros.of_stage(Stage::Connect).find(|(name, _)| matches!(*name, b"v" | b"{v}"));
-        let guess = || Target::guess(version().map(|(_, value)| value), header_macros);
-        let target = || options.mta.unwrap_or_else(guess);
-        let transaction = std::mem::take(&mut work.message.transaction);
-        let (edits, body) = transaction.into_edits(target, options.strict)?;
-        for edit in edits {
-            self.session.edit(edit)?;
-        }
-        Ok(body)
-    }
-
-    /// Sends a new body, reading on when what was read is written. Nothing, not even progress, may be sent meanwhile.
-    async fn send_body(&mut self, body: &Replacement) -> Result<Result<(), BoxError>, Lost> {
-        let mut packets = body.packets();
-        while let Some(packet) = packets.next().await {
-            let streamed =
-                packet.map_err(BoxError::from).and_then(|packet| Ok(self.session.stream_body(packet)?));
-            if streamed.is_err() {
-                return Ok(streamed);
-            }
-            self.flush().await?;
-        }
-        Ok(Ok(()))
-    }
-
-    /// Takes note of what belongs to the envelope.
-    fn observe(&mut self, stage: Stage, event: &Event) {
-        let Some(envelope) = &mut self.envelope else { return };
-        let facts = Facts::new(self.session.macros());
-        if stage.in_message() {
-            envelope.observe(event, facts);
-        } else {
-            // It stays for long, and must not keep alive what was read with it.
-            envelope.observe(&event.clone().map(|bytes| Bytes::copy_from_slice(&bytes)), facts);
-        }
-    }
-
     /// Tells the filter something that is not answered.
     async fn notify(&mut self, message: &mut MessageState<F::Message>, event: Event) {
         if self.dead {
@@ -339,32 +293,6 @@ impl<F: Filter> Connection<F> {
         tracing::error!("filter failed at {name}: {what}");
         self.shared.witness.failed(name, &what);
     }
-
-    fn begin_message(&mut self, work: &mut Work<F>) {
-        work.open = true;
-        let Declared { collect, own_space, .. } = self.declared;
-        let rules = self.session.edit_rules();
-        work.message.transaction.begin(collect, rules, own_space, &self.shared.bodies);
-    }
-
-    fn end_message(&mut self, work: &mut Work<F>) {
-        self.drop_state(&mut work.message);
-        if let Some(envelope) = &mut self.envelope {
-            envelope.end_message();
-        }
-        work.open = false;
-        work.turn = Turn::Filter;
-    }
-
-    /// Drops the state of a message, which is the filter's code too.
-    fn drop_state(&mut self, message: &mut MessageState<F::Message>) {
-        if let Err(text) = call::guard(|| drop(std::mem::take(message))) {
-            self.dead = true;
-            let what = format!("panic: {text}");
-            tracing::error!("filter failed at the end of its message: {what}");
-            self.shared.witness.failed("the end of its message", &what);
-        }
-    }
 }
 
 /// What goes on while something is done that the MTA waits for, or may wait for.
@@ -372,7 +300,7 @@ impl<F: Filter> Connection<F> {
     clippy::too_many_arguments,
     reason = "they are parts of one connection, borrowed apart from each other"
 )]
-fn around<'a>(
+pub(super) fn around<'a>(
     stage: Stage,
     stream: &'a Stream,
     session: &FilterSession,

@@ -50,6 +50,9 @@ pub(super) enum Quiet {
 const READ: usize = 8 * 1024;
 const READ_BUSY: usize = 64 * 1024;
 
+/// The frame of a QUIT.
+const QUIT: &[u8] = b"\0\0\0\x01Q";
+
 /// How much a connection does before others have the thread: events, more than a message usually has.
 const SHARE: usize = 128;
 
@@ -76,6 +79,9 @@ impl<F: Filter> Connection<F> {
         {
             // The MTA went away between messages, which is its right; it only did not wait for a last answer.
             tracing::debug!("connection failed between messages: {error}");
+            result = Ok(Quiet::Closed);
+        }
+        if let Err(Lost::Left) = result {
             result = Ok(Quiet::Closed);
         }
         if !matches!(result, Ok(Quiet::Idle)) {
@@ -106,7 +112,8 @@ impl<F: Filter> Connection<F> {
             {
                 return self.meet(work, stranger).await.map_or(Ok(Quiet::Closed), Err);
             }
-            if !matches!(result, Err(Lost::Gone | Lost::Stopped | Lost::Unread(_) | Lost::Io(_))) {
+            if !matches!(result, Err(Lost::Gone | Lost::Left | Lost::Stopped | Lost::Unread(_) | Lost::Io(_)))
+            {
                 self.flush().await?;
             }
             result?;
@@ -191,7 +198,8 @@ impl<F: Filter> Connection<F> {
                 self.warn();
                 match event {
                     Some(event) => {
-                        self.handle(work, event.map(|bytes| burst.slice_ref(bytes))).await?;
+                        let handled = self.handle(work, event.map(|bytes| burst.slice_ref(bytes))).await;
+                        handled.map_err(|lost| self.left(lost, &burst[at..], &work.buf))?;
                         if self.has_worked(1) {
                             self.give_way().await?;
                         }
@@ -218,6 +226,15 @@ impl<F: Filter> Connection<F> {
             return Err(Lost::Buffers(self.shared.options.buffers));
         }
         Ok(())
+    }
+
+    /// An MTA that goes away after it said so, while the filter was at something that it did not wait for, only left.
+    fn left(&self, lost: Lost, burst: &[u8], buf: &[u8]) -> Lost {
+        let said = if buf.is_empty() { burst } else { buf };
+        match lost {
+            Lost::Gone if said.ends_with(QUIT) && !self.session.takes_verdict() => Lost::Left,
+            lost => lost,
+        }
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), Lost> {

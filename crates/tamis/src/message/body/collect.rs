@@ -90,7 +90,11 @@ impl BodyCollector {
     }
 
     /// Waits until a piece can be put.
-    async fn ready(&mut self) -> Result<(), BodyError> {
+    ///
+    /// # Cancel safety
+    ///
+    /// It goes on where it was when it is called again.
+    pub(crate) async fn ready(&mut self) -> Result<(), BodyError> {
         poll_fn(|task| self.poll_ready(task)).await
     }
 
@@ -110,7 +114,7 @@ impl BodyCollector {
     }
 
     /// Appends a piece. The collector must be ready, and may be not afterwards.
-    pub(super) fn put(&mut self, piece: Bytes) {
+    pub(crate) fn put(&mut self, piece: Bytes) {
         if !self.gathered(&piece) {
             self.start_move(piece);
         }
@@ -124,7 +128,7 @@ impl BodyCollector {
     }
 
     /// Writes what was gathered for a file. The collector must be ready, and may be not afterwards.
-    pub(super) fn start_flush(&mut self) {
+    pub(crate) fn start_flush(&mut self) {
         if matches!(&self.place, Place::File(_, gathered) if !gathered.is_empty()) {
             self.start_move(Bytes::new());
         }

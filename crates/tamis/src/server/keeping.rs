@@ -1,0 +1,114 @@
+//! What is kept of a message, and what becomes of it: from its begin to the edits at its end.
+
+use bytes::Bytes;
+use tamis_proto::Stage;
+
+use super::call::{self, Ended};
+use super::connection::{Connection, Declared};
+use super::lost::Lost;
+use super::step::around;
+use super::work::{Turn, Work};
+use crate::filter::{BoxError, Event, Filter, MessageState};
+use crate::message::compile::Target;
+use crate::message::{BodyError, Envelope, Facts, Replacement};
+
+impl<F: Filter> Connection<F> {
+    /// Begins to keep a message.
+    pub(super) fn begin_message(&mut self, work: &mut Work<F>) {
+        work.open = true;
+        let Declared { collect, own_space, .. } = self.declared;
+        let rules = self.session.edit_rules();
+        work.message.transaction.begin(collect, rules, own_space, &self.shared.bodies);
+    }
+
+    /// Forgets the message, however it ended.
+    pub(super) fn end_message(&mut self, work: &mut Work<F>) {
+        self.drop_state(&mut work.message);
+        if let Some(envelope) = &mut self.envelope {
+            envelope.end_message();
+        }
+        work.open = false;
+        work.turn = Turn::Filter;
+    }
+
+    /// Forgets who connected to the MTA, which may go on with another client.
+    pub(super) fn forget_client(&mut self) {
+        if let Some(envelope) = &mut self.envelope {
+            **envelope = Envelope::default();
+        }
+    }
+
+    /// Drops the state of a message, which is the filter's code too.
+    pub(super) fn drop_state(&mut self, message: &mut MessageState<F::Message>) {
+        if let Err(text) = call::guard(|| drop(std::mem::take(message))) {
+            self.dead = true;
+            let what = format!("panic: {text}");
+            tracing::error!("filter failed at the end of its message: {what}");
+            self.shared.witness.failed("the end of its message", &what);
+        }
+    }
+
+    /// Keeps what the filter wants to have of the message, which may have to wait for room.
+    pub(super) async fn keep(
+        &mut self,
+        work: &mut Work<F>,
+        stage: Stage,
+        event: &Event,
+    ) -> Ended<Result<(), BodyError>> {
+        let Self { stream, session, peer, shared, held, .. } = self;
+        let transaction = &mut work.message.transaction;
+        if !transaction.keep(event) {
+            return Ended::Done(Ok(()));
+        }
+        let mut pending = std::mem::take(session.output());
+        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, peer);
+        let ended = call::run(transaction.kept(), around).await;
+        *session.output() = pending;
+        ended
+    }
+
+    /// Sends the modifications but for a new body, which is returned.
+    pub(super) fn modify(&mut self, work: &mut Work<F>) -> Result<Option<Replacement>, BoxError> {
+        let options = &self.shared.options;
+        let (macros, header_macros) = (self.session.macros(), self.header_macros);
+        // Not by `get`, which tests take for the filter's.
+        let version = || macros.of_stage(Stage::Connect).find(|(name, _)| matches!(*name, b"v" | b"{v}"));
+        let guess = || Target::guess(version().map(|(_, value)| value), header_macros);
+        let target = || options.mta.unwrap_or_else(guess);
+        let transaction = std::mem::take(&mut work.message.transaction);
+        let (edits, body) = transaction.into_edits(target, options.strict)?;
+        for edit in edits {
+            self.session.edit(edit)?;
+        }
+        Ok(body)
+    }
+
+    /// Sends a new body, reading on when what was read is written. Nothing, not even progress, may be sent meanwhile.
+    pub(super) async fn send_body(&mut self, body: &Replacement) -> Result<Result<(), BoxError>, Lost> {
+        let mut packets = body.packets();
+        while let Some(packet) = packets.next().await {
+            let streamed =
+                packet.map_err(BoxError::from).and_then(|packet| Ok(self.session.stream_body(packet)?));
+            if streamed.is_err() {
+                return Ok(streamed);
+            }
+            self.flush().await?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Takes note of what belongs to the envelope, and of what tells MTAs apart.
+    pub(super) fn observe(&mut self, stage: Stage, event: &Event) {
+        if stage == Stage::Header {
+            self.header_macros |= self.session.macros().of_stage(stage).next().is_some();
+        }
+        let Some(envelope) = &mut self.envelope else { return };
+        let facts = Facts::new(self.session.macros());
+        if stage.in_message() {
+            envelope.observe(event, facts);
+        } else {
+            // It stays for long, and must not keep alive what was read with it.
+            envelope.observe(&event.clone().map(|bytes| Bytes::copy_from_slice(&bytes)), facts);
+        }
+    }
+}
