@@ -21,7 +21,7 @@ use crate::message::{Allowance, Body, Envelope, Facts, Headers, Recipient, Repla
 /// fails at once if the action was not negotiated, if the text could end a header field early, or if it does not fit a
 /// packet; nothing is kept then.
 ///
-/// What waits fails when there is no room for a body ([`BodyError`](crate::message::BodyError)), and with [`Over`] where
+/// What waits fails when there is no room for a body ([`BodyError`](crate::message::BodyError)), and with [`Over`](super::Over) where
 /// a mail is held longer than the function that it was given to; `?` leaves both to the
 /// [failure policy](crate::Options::on_failure).
 ///
