@@ -32,6 +32,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
+use clap::builder::FalseyValueParser;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 use tamis::server::Listener;
 use tamis::{BoxError, Filter, Peer, Server, Shutdown};
@@ -60,6 +61,12 @@ struct Cli<A: Args> {
     /// The conversation with the MTA, frame by frame: --log-level tamis::wire=trace
     #[arg(long, env = "TAMIS_LOG_LEVEL", value_name = "LEVELS", default_value = "info")]
     log_level: log::Directives,
+
+    /// Compares edits of the header with what the MTA is going to make of them, before they are sent.
+    ///
+    /// A difference, which would be a fault of the library, is a failure of the filter then. Always on in debug builds.
+    #[arg(long, env = "TAMIS_STRICT", value_parser = FalseyValueParser::new())]
+    strict: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -90,6 +97,7 @@ where
     let matches = Cli::<A>::command().display_name(program()).get_matches();
     let cli = Cli::<A>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log::start(&cli.log_level);
+    let strict = cli.strict;
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(FAILED, format_args!("cannot start threads: {error}")),
@@ -99,6 +107,7 @@ where
             Ok(ready) => ready,
             Err(error) => return fail(FAILED, error),
         };
+        let server = if strict { server.strict() } else { server };
         let shutdown = Shutdown::new();
         tokio::spawn(obey(signals, shutdown.clone()));
         match server.serve(listeners, shutdown).await {

@@ -58,11 +58,13 @@ fn every_example_has_the_same_flags_and_environment_variables() {
         "--bind-port <PORT>",
         "--listen <SOCKET>",
         "--log-level <LEVELS>",
+        "--strict",
         "--version",
         "[env: TAMIS_BIND_HOST=]",
         "[env: TAMIS_BIND_PORT=]",
         "[env: TAMIS_LISTEN=]",
         "[env: TAMIS_LOG_LEVEL=]",
+        "[env: TAMIS_STRICT=]",
     ] {
         assert!(common.contains(text), "{text} is missing in:\n{common}");
     }

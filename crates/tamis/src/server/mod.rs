@@ -162,6 +162,13 @@ where
         self
     }
 
+    /// Has edits of the header checked before they are sent: see [`Options::strict`].
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.options.strict = true;
+        self
+    }
+
     /// Asks about each connection whether it may be there, before anything is read from it and before there is a
     /// filter. An error closes it, and is logged as the reason. [`AllowList`] is the usual hook.
     ///
