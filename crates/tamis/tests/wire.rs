@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::frames::*;
-use common::{Act, Captured, PATIENCE, Probe, go, patient, serve_probe, until};
+use common::{Act, Captured, Cx, PATIENCE, Probe, go, patient, serve_probe, until};
 use tamis::{Actions, Event, MacroStage, Needs, Server, Shutdown, SmtpReply, SocketSpec, Stage, Verdict};
 use tokio::sync::Semaphore;
 
@@ -124,6 +124,15 @@ fn read_frame(stream: &mut UnixStream) -> u8 {
 
 #[test]
 fn everything_said_to_a_step_leaves_in_one_write() {
+    one_write_for_each_step(|cx| cx.replace_body(vec![b'x'; 2_000]).unwrap());
+}
+
+#[test]
+fn a_body_that_was_made_as_a_whole_leaves_in_one_write_with_the_verdict() {
+    one_write_for_each_step(|cx| cx.set_body(vec![b'x'; 2_000]).unwrap());
+}
+
+fn one_write_for_each_step(replace: impl Fn(&mut Cx<'_>) + Send + Sync + 'static) {
     const MESSAGES: usize = 40;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("filter.sock");
@@ -136,10 +145,10 @@ fn everything_said_to_a_step_leaves_in_one_write() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let needs = Needs::everything().require(Actions::ADD_HEADERS | Actions::REPLACE_BODY);
-            let (probe, _notes) = Probe::new(needs, |cx, event| {
+            let (probe, _notes) = Probe::new(needs, move |cx, event| {
                 if matches!(event, Event::EndOfMessage) {
                     (0..10).for_each(|n| cx.add_header(format!("X-{n}"), "value").unwrap());
-                    cx.replace_body(vec![b'x'; 2_000]).unwrap();
+                    replace(cx);
                 }
                 go()
             });

@@ -83,7 +83,8 @@ impl<F: Filter> Connection<F> {
         Ok(body)
     }
 
-    /// Sends a new body, reading on when what was read is written. Nothing, not even progress, may be sent meanwhile.
+    /// Sends a new body, reading on when what was read is written; the last of it leaves with the verdict. Nothing, not
+    /// even progress, may be sent meanwhile.
     pub(super) async fn send_body(&mut self, body: &Replacement) -> Result<Result<(), BoxError>, Lost> {
         let mut packets = body.packets();
         while let Some(packet) = packets.next().await {
@@ -92,7 +93,9 @@ impl<F: Filter> Connection<F> {
             if streamed.is_err() {
                 return Ok(streamed);
             }
-            self.flush().await?;
+            if self.session.output().len() >= self.session.replies_limit() {
+                self.flush().await?;
+            }
         }
         Ok(Ok(()))
     }
