@@ -40,8 +40,9 @@ use crate::wire;
 
 #[cfg(feature = "testing")]
 pub(crate) use deliver::{Delivery, Goes};
+pub use macros::MacroSource;
 #[cfg(feature = "testing")]
-pub(crate) use macros::{MacroSource, QUEUE_ID, braced};
+pub(crate) use macros::{QUEUE_ID, braced};
 pub use mail::{Macro, Mail};
 pub use report::{Answer, Outcome, Report, StepReport};
 

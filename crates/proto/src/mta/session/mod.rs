@@ -1,9 +1,12 @@
 //! [`MtaSession`]: commands in, bytes to the filter out; bytes from the filter in, verdicts and edits out.
 
 mod receive;
+mod script;
 mod send;
 
 use std::time::Instant;
+
+pub use script::Script;
 
 use super::config::MtaConfig;
 use crate::command::Command;
@@ -39,7 +42,7 @@ pub struct MtaSession {
 }
 
 /// What was agreed on, as far as the session needs it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Agreed {
     version: u32,
     actions: crate::negotiate::Actions,
