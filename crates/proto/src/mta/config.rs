@@ -23,6 +23,9 @@ pub struct MtaConfig {
     /// End the session for what is merely untidy: modifications that were not negotiated and bytes behind a
     /// simple verdict (otherwise ignored), and steps that were not offered (otherwise masked). On by default.
     pub strict: bool,
+    /// Send on steps in any order, none of which has to be there: a [`FilterSession`](crate::FilterSession) has
+    /// checked them before. Off by default.
+    pub relays: bool,
 }
 
 impl MtaConfig {
@@ -35,6 +38,7 @@ impl MtaConfig {
             timeouts: Timeouts::new(),
             body_limit: 50 << 20,
             strict: true,
+            relays: false,
         }
     }
 
@@ -63,6 +67,13 @@ impl MtaConfig {
     #[must_use]
     pub const fn with_body_limit(mut self, bytes: u64) -> Self {
         self.body_limit = bytes;
+        self
+    }
+
+    /// Sends on whatever steps come: see [`relays`](Self::relays).
+    #[must_use]
+    pub const fn relaying(mut self) -> Self {
+        self.relays = true;
         self
     }
 

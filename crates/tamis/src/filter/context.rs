@@ -1,5 +1,7 @@
 //! What a filter can look up and ask for while it handles an event.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tamis_proto::edit::EditRules;
 use tamis_proto::{Actions, Edit, FilterSession, MacroTable, Misuse, Stage};
@@ -33,6 +35,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) peer: &'a Peer,
     pub(crate) envelope: Option<&'a Envelope>,
     pub(crate) budget: &'a Budget,
+    /// How long the handler may take.
+    pub(crate) time_limit: Duration,
 }
 
 /// What is kept for a message.
@@ -115,6 +119,12 @@ impl<'a, M> Context<'a, M> {
     /// The stage being handled; none for abort and close.
     pub fn stage(&self) -> Option<Stage> {
         self.surroundings.session.waits_for()
+    }
+
+    /// How long the handler may take from its start, before the [failure policy](crate::Options::on_failure) answers
+    /// for it: for what a filter waits for, and would rather give up by itself.
+    pub fn time_limit(&self) -> Duration {
+        self.surroundings.time_limit
     }
 
     /// The value of a macro, with or without braces around its name, if the MTA sent it.

@@ -1,18 +1,19 @@
 //! One step of a session: an event, what the filter says to it, and what the MTA is told.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tamis_proto::{
     Event as Received, FilterSession, Misuse, Offer, Output, See, Sent, Stage, Verdict, trace,
 };
 
-use super::Shared;
 use super::budget::Held;
 use super::call::{self, Around, Ended};
 use super::connection::{Connection, Declared};
 use super::lost::Lost;
 use super::work::{Turn, Work};
+use super::{Options, Shared};
 use crate::filter::{Asked, Called, Context, Event, Filter, MessageState, Now, Peer, Reply, Surroundings};
 use crate::stream::Stream;
 
@@ -248,8 +249,9 @@ impl<F: Filter> Connection<F> {
         let Self { stream, session, filter, peer, shared, held, envelope, .. } = self;
         let mut pending = std::mem::take(session.output());
         let envelope = envelope.as_deref();
+        let (budget, time_limit) = (&shared.bodies, time_limit(stage, &shared.options));
         let mut cx =
-            Context::new(&mut work.message, Surroundings { session, peer, envelope, budget: &shared.bodies });
+            Context::new(&mut work.message, Surroundings { session, peer, envelope, budget, time_limit });
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
                 let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, peer);
@@ -270,11 +272,12 @@ impl<F: Filter> Connection<F> {
         let name = event.name();
         let Self { session, filter, peer, shared, envelope, .. } = self;
         let envelope = envelope.as_deref();
-        let mut cx = Context::new(message, Surroundings { session, peer, envelope, budget: &shared.bodies });
+        let (budget, time_limit) = (&shared.bodies, shared.options.stage_time);
+        let mut cx = Context::new(message, Surroundings { session, peer, envelope, budget, time_limit });
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
                 let handler = async { filter.on(&mut cx, event).await };
-                call::run_alone(handler, shared.options.stage_time).await
+                call::run_alone(handler, time_limit).await
             }
             Ok(Now::Done(reply)) => Ended::Done(reply),
             Err(text) => Ended::Panicked(text),
@@ -317,13 +320,18 @@ pub(super) fn around<'a>(
         buf,
         held,
         read_ahead: options.read_ahead,
-        limit: match stage {
-            Stage::EndOfMessage => options.end_of_message_time,
-            _ => options.stage_time,
-        },
+        limit: time_limit(stage, options),
         progress: session.progress_frame().ok().map(|frame| (frame, options.progress_every)),
         write_time: options.write_time,
         shutdown: &shared.shutdown,
         id: peer.id,
+    }
+}
+
+/// How long a handler may take.
+fn time_limit(stage: Stage, options: &Options) -> Duration {
+    match stage {
+        Stage::EndOfMessage => options.end_of_message_time,
+        _ => options.stage_time,
     }
 }

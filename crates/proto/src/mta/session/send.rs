@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::{Edits, MtaSession, Phase, Turn, Waits};
+use crate::codec;
 use crate::command::{Command, Header, Kind, Macros};
 use crate::edit::model::Profile;
 use crate::error::Misuse;
@@ -23,7 +26,32 @@ impl MtaSession {
         macros: Option<&Macros<Vec<u8>>>,
         now: Instant,
     ) -> Result<Turn, Misuse> {
-        let kind = command.kind();
+        let size = self.check(command);
+        self.go(command.kind(), size, macros, now, |session| session.put(command))
+    }
+
+    /// Sends a piece of the body without copying it; as [`send`](Self::send) otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_body(&mut self, piece: Bytes, now: Instant) -> Result<Turn, Misuse> {
+        let size = self.check(&Command::Body(&piece));
+        self.go(Kind::Body, size, None, now, |session| {
+            session.output.frames().extend_from_slice(&codec::head(Kind::Body.code(), piece.len()));
+            session.output.push(piece);
+        })
+    }
+
+    /// Goes one step on; `size` is that of the payload, which `put` writes if the filter gets it.
+    fn go(
+        &mut self,
+        kind: Kind,
+        size: Result<usize, Misuse>,
+        macros: Option<&Macros<Vec<u8>>>,
+        now: Instant,
+        put: impl FnOnce(&mut Self),
+    ) -> Result<Turn, Misuse> {
         if self.phase == Phase::Closed {
             return Err(Misuse::Ended);
         }
@@ -32,7 +60,7 @@ impl MtaSession {
         }
         let Some(stage) = kind.stage() else { return self.send_bare(kind) };
         let next = self.phase_after(stage).ok_or(Misuse::OutOfOrder(kind.name()))?;
-        let size = self.check(command)?;
+        let size = size?;
         let over = self.phase == next && matches!(next, Phase::Settled | Phase::SitsOut);
         let skipped = over || self.agreed.version < kind.since() || (stage == Stage::Body && self.skips_body);
         let wanted = !skipped && self.agreed.steps.sends(stage);
@@ -43,12 +71,7 @@ impl MtaSession {
         }
         let with_macros = !skipped && !too_long && (wanted || self.macros_without_command(stage));
         if let Some(macros) = macros.filter(|_| with_macros) {
-            let length = macros.list.len() + 1;
-            if length > limit {
-                return Err(Misuse::TooLong { length, limit });
-            }
-            Command::Macros(Macros { code: kind.code(), list: &macros.list[..] })
-                .encode(self.output.frames());
+            self.put_macros(macros)?;
         }
         self.enter(stage, next, wanted);
         if !wanted {
@@ -57,13 +80,37 @@ impl MtaSession {
         if too_long {
             return Ok(Turn::TooLong);
         }
-        self.put(command);
+        put(self);
         if !self.agreed.steps.answers(stage) {
             return Ok(Turn::Mta);
         }
         self.edits = Edits::default();
         self.waits = Some(Waits { stage: Some(stage), since: now, alive: now });
         Ok(Turn::Filter)
+    }
+
+    /// Sends macros by themselves, for a step that the filter does not get or ahead of one that it does.
+    ///
+    /// # Errors
+    ///
+    /// When a reply is due, or they exceed the packet size. Nothing is sent then.
+    pub fn send_macros(&mut self, macros: &Macros<Vec<u8>>) -> Result<(), Misuse> {
+        if self.phase == Phase::Closed {
+            return Err(Misuse::Ended);
+        }
+        if self.waits.is_some() || self.phase == Phase::Fresh {
+            return Err(Misuse::OutOfOrder(Kind::Macros.name()));
+        }
+        self.put_macros(macros)
+    }
+
+    fn put_macros(&mut self, macros: &Macros<Vec<u8>>) -> Result<(), Misuse> {
+        let (length, limit) = (macros.list.len() + 1, self.agreed.data_size.bytes());
+        if length > limit {
+            return Err(Misuse::TooLong { length, limit });
+        }
+        Command::Macros(Macros { code: macros.code, list: &macros.list[..] }).encode(self.output.frames());
+        Ok(())
     }
 
     pub(super) fn enter(&mut self, stage: Stage, next: Phase, wanted: bool) {
@@ -144,6 +191,9 @@ impl MtaSession {
             Body, Connected, Data, EndOfHeaders, Ended, Greeted, Headers, Mail, Negotiated, Rcpt, Settled,
             SitsOut,
         };
+        if self.config.relays {
+            return Some(self.relayed_phase_after(stage));
+        }
         let nobody_left = self.recipients > 0 && self.recipients == self.refused;
         Some(match (self.phase, stage) {
             (SitsOut, _) => SitsOut,
@@ -163,6 +213,24 @@ impl MtaSession {
             (EndOfHeaders | Body, Stage::EndOfMessage) => Ended,
             _ => return None,
         })
+    }
+
+    /// Where a stage leads that may follow whatever was before.
+    fn relayed_phase_after(&self, stage: Stage) -> Phase {
+        match (self.phase, stage) {
+            (Phase::SitsOut, _) => Phase::SitsOut,
+            (phase, Stage::Unknown) => phase,
+            (Phase::Settled, stage) if stage.in_message() && stage != Stage::Mail => Phase::Settled,
+            (_, Stage::Connect) => Phase::Connected,
+            (_, Stage::Helo) => Phase::Greeted,
+            (_, Stage::Mail) => Phase::Mail,
+            (_, Stage::Rcpt) => Phase::Rcpt,
+            (_, Stage::Data) => Phase::Data,
+            (_, Stage::Header) => Phase::Headers,
+            (_, Stage::EndOfHeaders) => Phase::EndOfHeaders,
+            (_, Stage::Body) => Phase::Body,
+            (_, Stage::EndOfMessage) => Phase::Ended,
+        }
     }
 
     /// Postfix and Sendmail send macros of envelope stages even when the filter does not want the stage
