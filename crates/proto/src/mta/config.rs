@@ -23,8 +23,9 @@ pub struct MtaConfig {
     /// End the session for what is merely untidy: modifications that were not negotiated and bytes behind a
     /// simple verdict (otherwise ignored), and steps that were not offered (otherwise masked). On by default.
     pub strict: bool,
-    /// Send on steps in any order, none of which has to be there: a [`FilterSession`](crate::FilterSession) has
-    /// checked them before. Off by default.
+    /// Stand between another MTA and the filter. Steps may come in any order, and none has to be there: a
+    /// [`FilterSession`](crate::FilterSession) has checked them before. Header values that the filter asks for may be
+    /// as careless as that MTA would take them. Off by default.
     pub relays: bool,
 }
 
@@ -70,7 +71,7 @@ impl MtaConfig {
         self
     }
 
-    /// Sends on whatever steps come: see [`relays`](Self::relays).
+    /// Stands between another MTA and the filter: see [`relays`](Self::relays).
     #[must_use]
     pub const fn relaying(mut self) -> Self {
         self.relays = true;

@@ -129,7 +129,7 @@ impl Link {
         if let Some(verdict) = self.late.take_if(|_| due) {
             return Ok(verdict);
         }
-        if self.session.is_settled() && !matches!(stage, Stage::Mail | Stage::Unknown) {
+        if self.session.is_settled() && stage.in_message() && stage != Stage::Mail {
             return Ok(Verdict::Continue);
         }
         self.macros.forward(&mut self.session, table, &self.wanted, stage).map_err(

@@ -59,8 +59,9 @@ fn pairs<'t>(
     stage: Stage,
 ) -> impl Iterator<Item = (&'t [u8], &'t [u8])> {
     let is_wanted = move |name| match wanted {
+        // Postfix takes an empty list for none, and Sendmail sends nothing then (spec §4.8).
+        None | Some([]) => true,
         Some(names) => names.iter().any(|wanted| bare(wanted.as_bytes()) == bare(name)),
-        None => true,
     };
     table.of_stage(stage).filter(move |(name, _)| is_wanted(name))
 }

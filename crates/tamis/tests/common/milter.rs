@@ -40,7 +40,7 @@ impl FakeMilter {
     }
 
     fn path(folder: &TempDir) -> std::path::PathBuf {
-        folder.path().join("milter.sock")
+        folder.path().join("nobody.sock")
     }
 
     /// One of each kind.

@@ -61,7 +61,9 @@ impl MtaSession {
         let Some(stage) = kind.stage() else { return self.send_bare(kind) };
         let next = self.phase_after(stage).ok_or(Misuse::OutOfOrder(kind.name()))?;
         let size = size?;
-        let over = self.phase == next && matches!(next, Phase::Settled | Phase::SitsOut);
+        // Whether a command still belongs to a settled message is known to the session in front.
+        let settled = next == Phase::Settled && (stage.in_message() || !self.config.relays);
+        let over = self.phase == next && (settled || next == Phase::SitsOut);
         let skipped = over || self.agreed.version < kind.since() || (stage == Stage::Body && self.skips_body);
         let wanted = !skipped && self.agreed.steps.sends(stage);
         let limit = self.agreed.data_size.bytes();
