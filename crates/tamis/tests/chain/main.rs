@@ -4,7 +4,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod dispatch;
 mod equivalence;
+mod failures;
 mod negotiation;
 mod support;
 mod verdicts;
