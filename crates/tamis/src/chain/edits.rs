@@ -57,7 +57,7 @@ pub(super) enum NewBody {
 
 /// Two filters that changed the same thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Conflict {
+pub(super) struct Clash {
     pub(super) what: String,
     pub(super) first: usize,
     pub(super) second: usize,
@@ -68,7 +68,7 @@ pub(super) struct Conflict {
 pub(super) struct Change {
     pub(super) edits: Vec<Edit<Bytes>>,
     pub(super) replacement: Option<Replacement>,
-    pub(super) conflicts: Vec<Conflict>,
+    pub(super) conflicts: Vec<Clash>,
 }
 
 impl Turn {
@@ -88,6 +88,11 @@ impl Turn {
         }
         let pieces = (!pieces.is_empty()).then_some(NewBody::Pieces(pieces));
         Self { by, edits: rest, body: replacement.map(NewBody::Whole).or(pieces), own_space }
+    }
+
+    /// What was asked for, and whether a new body was.
+    pub(super) fn summary(&self) -> (Vec<Edit<Bytes>>, bool) {
+        (self.edits.clone(), self.body.is_some())
     }
 
     fn edits_header(&self) -> bool {
@@ -156,7 +161,7 @@ impl Draft {
                 let later = net::entries(&model, &self.received, turn.by);
                 master = net::merge(master, later, |first, second, field| {
                     let what = format!("header field {}", field.name.escape_ascii());
-                    conflicts.push(Conflict { what, first, second });
+                    conflicts.push(Clash { what, first, second });
                 });
             }
             self.compile(&master, &mut change)?;
@@ -164,7 +169,7 @@ impl Draft {
         let bodies: Vec<usize> =
             self.turns.iter().filter(|turn| turn.body.is_some()).map(|turn| turn.by).collect();
         for pair in bodies.windows(2) {
-            conflicts.push(Conflict { what: "body".to_owned(), first: pair[0], second: pair[1] });
+            conflicts.push(Clash { what: "body".to_owned(), first: pair[0], second: pair[1] });
         }
         self.put_body(&mut change);
         change.conflicts = conflicts;
@@ -205,7 +210,7 @@ impl Draft {
     }
 
     /// Quarantine, sender and recipients.
-    fn envelope(&self, conflict: &mut dyn FnMut(Conflict)) -> Change {
+    fn envelope(&self, conflict: &mut dyn FnMut(Clash)) -> Change {
         let mut edits: Vec<Edit<Bytes>> = self.quarantine().into_iter().collect();
         let profile = net::profile(self.rules.target);
         edits.extend(self.sender(profile, conflict));
@@ -213,7 +218,7 @@ impl Draft {
         Change { edits, ..Change::default() }
     }
 
-    fn sender(&self, profile: Profile, conflict: &mut dyn FnMut(Conflict)) -> Option<Edit<Bytes>> {
+    fn sender(&self, profile: Profile, conflict: &mut dyn FnMut(Clash)) -> Option<Edit<Bytes>> {
         let mut last: Option<usize> = None;
         let mut new: Option<Bytes> = None;
         let mut all_args: Vec<Bytes> = Vec::new();
@@ -227,7 +232,7 @@ impl Draft {
             if let Some(first) = last.replace(by).filter(|first| *first != by)
                 && new.as_ref() != Some(address)
             {
-                conflict(Conflict { what: "sender".to_owned(), first, second: by });
+                conflict(Clash { what: "sender".to_owned(), first, second: by });
             }
             new = Some(address.clone());
             if let Some(args) = args {
@@ -239,7 +244,9 @@ impl Draft {
                     let keyword = |arg: &[u8]| {
                         let mut parts = arg.splitn(2, |byte| *byte == b'=');
                         let known = |name: &[u8]| {
-                            ["RET", "ENVID"].into_iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+                            ["RET", "ENVID"]
+                                .into_iter()
+                                .find(|known| name.eq_ignore_ascii_case(known.as_bytes()))
                         };
                         parts.next().and_then(known).filter(|_| parts.next().is_some())
                     };
@@ -315,7 +322,8 @@ impl Draft {
         let mut model = net::model(self.rules.target, &self.received);
         let turn = Turn { by: 0, edits: edits.to_vec(), body: None, own_space: self.rules.own_space };
         apply(&mut model, &turn, self.rules);
-        let wanted: Vec<&Field> = entries.iter().filter(|entry| entry.live).map(|entry| &entry.field).collect();
+        let wanted: Vec<&Field> =
+            entries.iter().filter(|entry| entry.live).map(|entry| &entry.field).collect();
         let made: Vec<Field> = model.finish().headers;
         if wanted.iter().copied().eq(made.iter()) {
             return Ok(());
@@ -405,9 +413,7 @@ fn with_space(edit: Edit<Bytes>) -> Edit<Bytes> {
     let spaced = |value: Bytes| Bytes::from([b" ", &*value].concat());
     match edit {
         Edit::AddHeader { name, value } => Edit::AddHeader { name, value: spaced(value) },
-        Edit::InsertHeader { index, name, value } => {
-            Edit::InsertHeader { index, name, value: spaced(value) }
-        }
+        Edit::InsertHeader { index, name, value } => Edit::InsertHeader { index, name, value: spaced(value) },
         Edit::ChangeHeader { index, name, value } if !value.is_empty() => {
             Edit::ChangeHeader { index, name, value: spaced(value) }
         }
@@ -416,9 +422,8 @@ fn with_space(edit: Edit<Bytes>) -> Edit<Bytes> {
 }
 
 fn without_space(mut edit: Edit<Bytes>) -> Edit<Bytes> {
-    if let Edit::AddHeader { value, .. }
-    | Edit::InsertHeader { value, .. }
-    | Edit::ChangeHeader { value, .. } = &mut edit
+    if let Edit::AddHeader { value, .. } | Edit::InsertHeader { value, .. } | Edit::ChangeHeader { value, .. } =
+        &mut edit
         && value.first() == Some(&b' ')
     {
         *value = value.slice(1..);
