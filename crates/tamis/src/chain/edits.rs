@@ -14,8 +14,9 @@ use crate::message::compile::net::{self, Entry};
 /// What the filters of a chain edit of a message, filter by filter in the chain's order.
 pub(super) struct Draft {
     rules: EditSpace,
-    /// The header as it came.
+    /// The header and the recipients as they came.
     received: Vec<Field>,
+    recipients: Vec<Path>,
     turns: Vec<Turn>,
     /// The header as the MTA would have it after so many turns.
     model: Option<Model>,
@@ -56,7 +57,7 @@ pub(super) enum NewBody {
 
 /// Two filters that changed the same thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Conflict {
+pub(super) struct Clash {
     pub(super) what: String,
     pub(super) first: usize,
     pub(super) second: usize,
@@ -67,7 +68,7 @@ pub(super) struct Conflict {
 pub(super) struct Change {
     pub(super) edits: Vec<Edit<Bytes>>,
     pub(super) replacement: Option<Replacement>,
-    pub(super) conflicts: Vec<Conflict>,
+    pub(super) conflicts: Vec<Clash>,
 }
 
 impl Turn {
@@ -89,14 +90,19 @@ impl Turn {
         Self { by, edits: rest, body: replacement.map(NewBody::Whole).or(pieces), own_space }
     }
 
+    /// What was asked for, and whether a new body was.
+    pub(super) fn summary(&self) -> (Vec<Edit<Bytes>>, bool) {
+        (self.edits.clone(), self.body.is_some())
+    }
+
     fn edits_header(&self) -> bool {
         self.edits.iter().any(is_of_header)
     }
 }
 
 impl Draft {
-    pub(super) fn new(rules: EditSpace, received: Vec<Field>) -> Self {
-        Self { rules, received, turns: Vec::new(), model: None, applied: 0, holds: Vec::new() }
+    pub(super) fn new(rules: EditSpace, received: Vec<Field>, recipients: Vec<Path>) -> Self {
+        Self { rules, received, recipients, turns: Vec::new(), model: None, applied: 0, holds: Vec::new() }
     }
 
     /// Takes the edits of the next filter.
@@ -155,7 +161,7 @@ impl Draft {
                 let later = net::entries(&model, &self.received, turn.by);
                 master = net::merge(master, later, |first, second, field| {
                     let what = format!("header field {}", field.name.escape_ascii());
-                    conflicts.push(Conflict { what, first, second });
+                    conflicts.push(Clash { what, first, second });
                 });
             }
             self.compile(&master, &mut change)?;
@@ -163,7 +169,7 @@ impl Draft {
         let bodies: Vec<usize> =
             self.turns.iter().filter(|turn| turn.body.is_some()).map(|turn| turn.by).collect();
         for pair in bodies.windows(2) {
-            conflicts.push(Conflict { what: "body".to_owned(), first: pair[0], second: pair[1] });
+            conflicts.push(Clash { what: "body".to_owned(), first: pair[0], second: pair[1] });
         }
         self.put_body(&mut change);
         change.conflicts = conflicts;
@@ -204,7 +210,7 @@ impl Draft {
     }
 
     /// Quarantine, sender and recipients.
-    fn envelope(&self, conflict: &mut dyn FnMut(Conflict)) -> Change {
+    fn envelope(&self, conflict: &mut dyn FnMut(Clash)) -> Change {
         let mut edits: Vec<Edit<Bytes>> = self.quarantine().into_iter().collect();
         let profile = net::profile(self.rules.target);
         edits.extend(self.sender(profile, conflict));
@@ -212,7 +218,7 @@ impl Draft {
         Change { edits, ..Change::default() }
     }
 
-    fn sender(&self, profile: Profile, conflict: &mut dyn FnMut(Conflict)) -> Option<Edit<Bytes>> {
+    fn sender(&self, profile: Profile, conflict: &mut dyn FnMut(Clash)) -> Option<Edit<Bytes>> {
         let mut last: Option<usize> = None;
         let mut new: Option<Bytes> = None;
         let mut all_args: Vec<Bytes> = Vec::new();
@@ -226,7 +232,7 @@ impl Draft {
             if let Some(first) = last.replace(by).filter(|first| *first != by)
                 && new.as_ref() != Some(address)
             {
-                conflict(Conflict { what: "sender".to_owned(), first, second: by });
+                conflict(Clash { what: "sender".to_owned(), first, second: by });
             }
             new = Some(address.clone());
             if let Some(args) = args {
@@ -256,10 +262,11 @@ impl Draft {
 
     /// Recipients to remove, and then those to add that are not removed later.
     fn recipients(&self, profile: Profile, edits: &mut Vec<Edit<Bytes>>) {
-        let mut model = Model::new(profile, Message::default());
+        let given = self.recipients.clone();
+        // What was added, by which edit; those of the client were by none.
+        let mut there: Vec<(Option<usize>, Path)> = given.iter().map(|path| (None, path.clone())).collect();
+        let mut model = Model::new(profile, Message { recipients: given, ..Message::default() });
         let mut deleted: Vec<&Edit<Bytes>> = Vec::new();
-        // What was added, by which edit.
-        let mut added: Vec<(usize, Path)> = Vec::new();
         let all: Vec<&Edit<Bytes>> = self.turns.iter().flat_map(|turn| &turn.edits).collect();
         let mut made = vec![0_usize; all.len()];
         for (at, edit) in all.iter().enumerate() {
@@ -270,7 +277,7 @@ impl Draft {
                     }
                     if model.apply(edit) == Ok(Applied::Done) {
                         let mut left = model.recipients().iter().peekable();
-                        added.retain(|(_, path)| left.next_if(|left| *left == path).is_some());
+                        there.retain(|(_, path)| left.next_if(|left| *left == path).is_some());
                     }
                 }
                 Edit::AddRecipient { .. } | Edit::AddRecipientWithArgs { .. } => {
@@ -279,12 +286,14 @@ impl Draft {
                     let _ = model.apply(edit);
                     let new = &model.recipients()[before..];
                     made[at] = new.len();
-                    added.extend(new.iter().map(|path| (at, path.clone())));
+                    there.extend(new.iter().map(|path| (Some(at), path.clone())));
                 }
                 _ => {}
             }
         }
         edits.extend(deleted.into_iter().cloned());
+        let added: Vec<(usize, &Path)> =
+            there.iter().filter_map(|(at, path)| at.map(|at| (at, path))).collect();
         let mut rest = &added[..];
         while let [(at, _), ..] = rest {
             let count = rest.iter().take_while(|(other, _)| other == at).count();

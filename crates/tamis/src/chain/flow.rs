@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tamis_proto::edit::model::Path;
 use tamis_proto::{Stage, Verdict};
 use tokio::time::Instant;
 
@@ -10,6 +11,7 @@ use super::content::{Content, cut};
 use super::edits::Draft;
 use super::failure::Failure;
 use super::member::Seat;
+use super::record::{FilterRecord, Record, TARGET};
 use super::scene::Scene;
 use super::step::Step;
 use super::verdict::{Decision, Ended, Extent};
@@ -25,11 +27,17 @@ pub(super) struct Message {
     pub(super) some_are_out: bool,
     /// It is refused, which the MTA is told as soon as it can be.
     doomed: Option<Verdict>,
+    /// What is written down of it, if somebody wants to know.
+    pub(super) record: Option<Box<Record>>,
     /// Its content has begun.
     has_content: bool,
     pub(super) content: Option<Box<Content>>,
     /// The filters that are shown the content as it comes; all, if this is none.
     streams_to: Option<usize>,
+    /// The recipients, if edits of theirs may meet.
+    pub(super) recipients: Vec<Path>,
+    /// The last one that came is among them.
+    keeps_last: bool,
     /// The edits so far, of filters whose work was shown to others.
     pub(super) draft: Option<Box<Draft>>,
     /// Filters whose edits are in the draft.
@@ -44,13 +52,16 @@ impl Chain {
             self.end_message();
             self.begin_message();
         }
+        self.note_queue_id(cx);
         self.observe(cx, stage, &event);
         if let Some(verdict) = self.foregone(stage) {
             return Now::Done(Ok(verdict));
         }
+        let plain = self.plain.clone();
+        let scene = self.scene(cx, stage, plain.as_deref());
         let mut step = Step::new(stage, 0..self.seats.len());
         if matches!(stage, Stage::Header | Stage::EndOfHeaders | Stage::Body | Stage::EndOfMessage) {
-            self.begin_content(cx);
+            self.begin_content(cx, &scene);
             step.range = 0..self.message.streams_to.unwrap_or(self.seats.len());
             if let Some(content) = &mut self.message.content {
                 step.keeps = !content.keep(&event, self.plan.keeps_headers);
@@ -64,8 +75,6 @@ impl Chain {
                 self.give_body(&step);
             }
         }
-        let plain = self.plain.clone();
-        let scene = self.scene(cx, stage, plain.as_deref());
         self.advance(&scene, &mut step, &event);
         if !step.waits && !self.hands_over(&step) {
             match self.conclude(cx, &mut step) {
@@ -114,6 +123,22 @@ impl Chain {
     fn give_up(&mut self, error: BoxError) -> BoxError {
         self.end_message();
         error
+    }
+
+    fn note_queue_id(&mut self, cx: &Context<'_, ()>) {
+        if let Some(record) = &mut self.message.record
+            && record.queue_id.is_none()
+        {
+            record.queue_id = cx.queue_id().map(Bytes::copy_from_slice);
+        }
+    }
+
+    fn note_verdict(&mut self, stage: Stage, verdict: &Verdict) {
+        if let Some(record) = &mut self.message.record
+            && stage.in_message()
+        {
+            record.verdict = Some((stage, verdict.clone()));
+        }
     }
 
     /// Whether filters need time.
@@ -182,6 +207,14 @@ impl Chain {
 
     /// Takes note of the envelope that filters see who do not want recipients that the MTA rejects.
     fn observe(&mut self, cx: &Context<'_, ()>, stage: Stage, event: &Event) {
+        if let Event::Rcpt(recipient) = event
+            && self.plan.keeps_recipients
+        {
+            self.message.keeps_last = Facts::new(cx.macros()).rejection().is_none();
+            if self.message.keeps_last {
+                self.message.recipients.push(Path::with_args(&recipient.address, recipient.args()));
+            }
+        }
         let is_envelope = matches!(stage, Stage::Connect | Stage::Helo | Stage::Mail | Stage::Rcpt);
         if !self.plan.hides_rejected || !is_envelope || stage == Stage::Rcpt && self.is_rejected(cx) {
             return;
@@ -193,6 +226,9 @@ impl Chain {
 
     fn begin_message(&mut self) {
         self.message = Message { open: true, ..Message::default() };
+        if self.observer.is_some() || tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+            self.message.record = Some(Box::default());
+        }
         let can_hold = self.plan.can_hold();
         for seat in &mut self.seats {
             seat.begin_message();
@@ -208,13 +244,16 @@ impl Chain {
         }
     }
 
-    fn begin_content(&mut self, cx: &mut Context<'_, ()>) {
+    fn begin_content(&mut self, cx: &mut Context<'_, ()>, scene: &Scene<'_>) {
         if std::mem::replace(&mut self.message.has_content, true) {
             return;
         }
         if self.plan.keeps_headers || self.plan.keeps_body {
             let allowance = self.plan.keeps_body.then(|| cx.allowance());
             self.message.content = Some(Box::new(Content::new(allowance)));
+        }
+        if self.plan.has_conditions {
+            self.settle_gates(scene, scene.stage.expect("content has a stage"));
         }
         if self.mode == Mode::Pipeline {
             self.message.streams_to = self.next_editor(0).map(|editor| editor + 1);
@@ -234,6 +273,7 @@ impl Chain {
         if !answers {
             return Some(Verdict::Continue);
         }
+        self.note_verdict(stage, &verdict);
         if stage != Stage::Rcpt {
             self.end_message();
         }
@@ -305,11 +345,13 @@ impl Chain {
                 seat.aborts = seat.can_abort();
             }
         }
-        if extent == Extent::Recipient
-            && answers
-            && let Some(plain) = &mut self.plain
-        {
-            Arc::make_mut(plain).remove_last_recipient();
+        if extent == Extent::Recipient && answers {
+            if self.message.keeps_last {
+                self.message.recipients.pop();
+            }
+            if let Some(plain) = &mut self.plain {
+                Arc::make_mut(plain).remove_last_recipient();
+            }
         }
         if extent == Extent::Connection {
             self.ended = Some(Ended(verdict.clone()));
@@ -360,6 +402,9 @@ impl Chain {
     }
 
     fn end_step(&mut self, step: Step) -> Verdict {
+        if let Some(verdict) = step.verdict.as_ref().filter(|_| step.closes) {
+            self.note_verdict(step.stage, verdict);
+        }
         if step.closes || !self.message.open {
             self.end_message();
         }
@@ -377,7 +422,9 @@ impl Chain {
 
     /// Forgets the message, however it ended.
     fn end_message(&mut self) {
-        self.message = Message::default();
+        if let Some(record) = std::mem::take(&mut self.message).record {
+            self.report(*record);
+        }
         for at in 0..self.seats.len() {
             if let Err(text) = self.seats[at].end_message() {
                 let (failure, seat) = (Failure::Panicked(text), &mut self.seats[at]);
@@ -385,6 +432,19 @@ impl Chain {
                 seat.leave(Extent::Connection);
                 seat.fail(Extent::Connection, &failure);
             }
+        }
+    }
+
+    /// Hands out what was written down of a message.
+    fn report(&mut self, mut record: Record) {
+        for seat in &mut self.seats {
+            let next =
+                FilterRecord { name: seat.name.clone(), dry_run: seat.dry_run, ..FilterRecord::default() };
+            record.filters.push(std::mem::replace(&mut seat.record, next));
+        }
+        record.log();
+        if let Some(observer) = &self.observer {
+            observer.message(&record);
         }
     }
 
