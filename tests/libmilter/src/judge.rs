@@ -43,9 +43,10 @@ impl Pair {
         Self { stock: Probe::start(Library::Stock, setup), ours: Probe::start(Library::Ours, setup) }
     }
 
-    /// Runs a session on both.
+    /// Runs a session on both; what the stock library does not survive is taken out of its copy.
     pub fn run(&mut self, session: &Session) -> Both {
-        Both { stock: self.stock.run(session), ours: self.ours.run(session) }
+        let survived = rules::survivable(session);
+        Both { stock: self.stock.run(survived.as_ref().unwrap_or(session)), ours: self.ours.run(session) }
     }
 
     /// Runs a session on one.
@@ -61,7 +62,10 @@ impl Pair {
         let both = self.run(session);
         let trouble = both.stock.trouble.iter().chain(&both.ours.trouble).next();
         if trouble.is_none() && both.stock == both.ours {
-            return Judgement::Same;
+            return match rules::survivable(session) {
+                Some(_) => Judgement::Accepted(Rule::OddMacros),
+                None => Judgement::Same,
+            };
         }
         match rules::judge(self, session, &both) {
             Ok(rule) => Judgement::Accepted(rule),

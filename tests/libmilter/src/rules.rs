@@ -8,8 +8,8 @@ use tamis_proto::Frame;
 use crate::judge::{Both, Pair};
 use crate::library::Library;
 use crate::probe::Transcript;
-use crate::script::{Callback, Script};
-use crate::session::{Manner, Session};
+use crate::script::{Action, Callback, Script};
+use crate::session::{Manner, Session, frame};
 use crate::stock::{State, Taken};
 use crate::walk::{Item, walk};
 
@@ -28,6 +28,9 @@ pub enum Rule {
     Unterminated,
     /// §2.8: a header field has a name.
     NamelessHeader,
+    /// §2.14: the last name of a macro list without a value for it is dropped; the stock library reads beyond the list,
+    /// and may crash.
+    OddMacros,
 }
 
 /// What ours does with the command at which a rule applies.
@@ -75,6 +78,43 @@ pub fn judge(pair: &mut Pair, session: &Session, both: &Both) -> Result<Rule, St
     Ok(rule)
 }
 
+/// The session without that which could crash the stock library, if there is such a thing in it.
+///
+/// A macro list with an odd number of strings loses the last one.
+pub fn survivable(session: &Session) -> Option<Session> {
+    let bytes = session.bytes();
+    let odd = |item: &Item| {
+        let strings = item.payload.iter().skip(1).filter(|byte| **byte == 0).count();
+        item.code == b'D' && strings % 2 == 1
+    };
+    // Which commands there are does not depend on what was agreed on.
+    let items = walk(session, 0, 0);
+    items.iter().find(|item| odd(item))?;
+    let mut safe = Vec::new();
+    let mut end = 0;
+    for item in items {
+        end = item.end;
+        if odd(&item) {
+            safe.extend(frame(b'D', &even(&item.payload)));
+        } else {
+            safe.extend(&bytes[item.start..item.end]);
+        }
+    }
+    safe.extend(&bytes[end..]);
+    Some(session.with_bytes(safe))
+}
+
+/// The list of a macro command up to its last pair.
+fn even(payload: &[u8]) -> Vec<u8> {
+    let nuls: Vec<usize> =
+        payload.iter().enumerate().skip(1).filter(|(_, byte)| **byte == 0).map(|(at, _)| at).collect();
+    match nuls.len() {
+        // Not nothing: that would leave the list before it in place.
+        1 => [&payload[..1], b"{dropped}\0\0"].concat(),
+        count => payload[..=nuls[count - 2]].to_vec(),
+    }
+}
+
 /// The steps that the filter wants, and those in its reply.
 fn negotiated(session: &Session, stock: &Transcript) -> (u32, u32) {
     let agreed = match Frame::parse(&stock.replies, usize::MAX >> 1) {
@@ -88,8 +128,8 @@ fn negotiated(session: &Session, stock: &Transcript) -> (u32, u32) {
 
 fn wanted(script: &Script) -> u32 {
     let outs = script.0.iter().filter_map(|line| match &line.action {
-        crate::script::Action::Do(call) => call.strip_prefix("out 1 0x"),
-        crate::script::Action::Return(_) => None,
+        Action::Do(call) => call.strip_prefix("out 1 0x"),
+        Action::Return(_) => None,
     });
     outs.filter_map(|bits| u32::from_str_radix(bits, 16).ok()).last().unwrap_or(0)
 }
