@@ -37,6 +37,13 @@ pub enum Refusal {
         /// What is offered.
         offered: Actions,
     },
+    /// The MTA does not offer steps that the filter insists on.
+    MissingSteps {
+        /// What is missing.
+        missing: Steps,
+        /// What is offered.
+        offered: Steps,
+    },
     /// The macro lists cannot be sent.
     BadMacros(String),
     /// There is no offer to answer, or it was answered already.
@@ -51,6 +58,9 @@ impl std::fmt::Display for Refusal {
                 "the filter needs {missing}, the MTA offers {offered}; raise the MTA's milter protocol version \
                  (Postfix: milter_protocol = 6), and mind that Sendmail without an F= flag passes mail unfiltered"
             ),
+            Self::MissingSteps { missing, offered } => {
+                write!(f, "the filter insists on {missing}, the MTA offers {offered}")
+            }
             Self::BadMacros(why) => write!(f, "bad macro list: {why}"),
             Self::NotNow => f.write_str("no negotiation is waiting for an answer"),
         }
