@@ -82,6 +82,8 @@ static pthread_mutex_t control_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct script *current;
 static struct session *sessions;
 static unsigned long session_count;
+/* A connection is over at its close callback; otherwise its counts go on in the one that may follow on the stream. */
+static int forgetful;
 static int control = -1;
 
 static void die(const char *what)
@@ -324,7 +326,7 @@ static void end_session(struct session *ended)
 	pthread_mutex_unlock(&lock);
 }
 
-/* Where close is no callback of ours, nobody says that a session is over. */
+/* The sessions of the script before. */
 static void forget_idle(void)
 {
 	struct session **at = &sessions;
@@ -489,7 +491,7 @@ static sfsistat end(struct callback *callback)
 	put(report, "  return %d\n", status);
 	__atomic_store_n(&session->busy, 0, __ATOMIC_SEQ_CST);
 	tell(session->script->id, session->number, report);
-	if (callback->stage == CLOSE)
+	if (callback->stage == CLOSE && forgetful)
 		end_session(session);
 	return status;
 }
@@ -699,6 +701,8 @@ static void options(int argc, char **argv)
 			smfi_setdbg(atoi(value));
 		else if (strcmp(argv[i], "datasize") == 0)
 			smfi_setmaxdatasize((size_t) strtoul(value, NULL, 0));
+		else if (strcmp(argv[i], "forgetful") == 0)
+			forgetful = atoi(value);
 		else if (strcmp(argv[i], "remove") == 0)
 			remove_socket = atoi(value);
 		else

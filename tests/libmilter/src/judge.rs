@@ -57,8 +57,8 @@ impl Pair {
         }
     }
 
-    /// Runs a session on both and judges the difference.
-    pub fn judge(&mut self, session: &Session) -> Judgement {
+    /// Runs a session on both and judges the difference; where nothing is to be accepted, there is nothing to judge.
+    pub fn judge(&mut self, session: &Session, strict: bool) -> Judgement {
         let both = self.run(session);
         let trouble = both.stock.trouble.iter().chain(&both.ours.trouble).next();
         if trouble.is_none() && both.stock == both.ours {
@@ -66,6 +66,9 @@ impl Pair {
                 Some(_) => Judgement::Accepted(Rule::OddMacros),
                 None => Judgement::Same,
             };
+        }
+        if strict {
+            return Judgement::Different(format!("not the same\n{}", both.difference()));
         }
         match rules::judge(self, session, &both) {
             Ok(rule) => Judgement::Accepted(rule),
@@ -91,6 +94,7 @@ impl Both {
 /// The report.
 pub fn judge_all(
     setup: &Setup,
+    strict: bool,
     sessions: impl IntoIterator<Item = (u64, Session)>,
 ) -> Result<Vec<Option<Rule>>, String> {
     let mut pair = Pair::start(setup);
@@ -100,21 +104,21 @@ pub fn judge_all(
         if verbose {
             eprintln!("seed {seed}\n{session}");
         }
-        match pair.judge(&session) {
+        match pair.judge(&session, strict) {
             Judgement::Same => fired.push(None),
             Judgement::Accepted(rule) => fired.push(Some(rule)),
-            Judgement::Different(report) => return Err(reported(seed, &session, &report)),
+            Judgement::Different(report) => return Err(reported(seed, &session, strict, &report)),
         }
     }
     Ok(fired)
 }
 
 /// The report of a difference; of the smallest session that still shows one, in processes of its own.
-fn reported(seed: u64, session: &Session, report: &str) -> String {
+fn reported(seed: u64, session: &Session, strict: bool, report: &str) -> String {
     let mut text = format!("the libraries differ (seed {seed})\n");
-    match Pair::start(&session.setup).judge(session) {
+    match Pair::start(&session.setup).judge(session, strict) {
         Judgement::Different(_) => {
-            let (session, report) = shrink(session.clone());
+            let (session, report) = shrink(session.clone(), strict);
             let _ = write!(text, "{session}{report}");
         }
         _ => {
@@ -124,17 +128,31 @@ fn reported(seed: u64, session: &Session, report: &str) -> String {
     text
 }
 
+/// What sort of difference it is: the rule, or the first line of the report without its numbers.
+fn kind(session: &Session) -> String {
+    let text = match Pair::start(&session.setup).judge(session, false) {
+        Judgement::Different(report) => report.lines().next().unwrap_or_default().to_owned(),
+        other => format!("{other:?}"),
+    };
+    text.replace(|c: char| c.is_ascii_digit(), "")
+}
+
 /// Where each attempt is a hang, it could take for ever.
 const SHRINKING: Duration = Duration::from_secs(60);
 
 /// Leaves out whatever the difference does not need.
-fn shrink(mut session: Session) -> (Session, String) {
+fn shrink(mut session: Session, strict: bool) -> (Session, String) {
     let deadline = Instant::now() + SHRINKING;
-    let differs = |session: &Session| match Pair::start(&session.setup).judge(session) {
-        Judgement::Different(report) if Instant::now() < deadline => Some(report),
+    let judge = |session: &Session| match Pair::start(&session.setup).judge(session, strict) {
+        Judgement::Different(report) => Some((report, kind(session))),
         _ => None,
     };
-    let mut report = differs(&session).expect("it differed a moment ago");
+    let (mut report, kind) = judge(&session).expect("it differed a moment ago");
+    // What is left must not be another difference.
+    let differs = |session: &Session| {
+        let (report, other) = judge(session).filter(|_| Instant::now() < deadline)?;
+        (kind == other).then_some(report)
+    };
     loop {
         let mut smaller = false;
         for number in (0..session.turns.len()).rev().take_while(|_| Instant::now() < deadline) {

@@ -162,17 +162,12 @@ impl Probe {
         }
         // Whatever was said before this is there once it is answered.
         said.extend(self.tell_and_collect("")?.1);
-        let (mut last, mut cycles) = (0, 0);
+        let first = said.first().map_or(0, |said| said.session);
         for Said { id: said_id, session, text } in said {
-            if said_id != id {
-                transcript.trouble.push(format!("said for another connection ({said_id}): {text}"));
+            if said_id != id || session != first {
+                transcript.trouble.push(format!("said for another connection ({said_id}, {session}): {text}"));
             }
-            if session != last {
-                cycles += 1;
-                last = session;
-            }
-            let again = if cycles > 1 { format!("[{cycles}] ") } else { String::new() };
-            transcript.log.push(format!("{again}{text}"));
+            transcript.log.push(text);
         }
         Ok(())
     }

@@ -8,9 +8,9 @@ use tamis_proto::Frame;
 use crate::judge::{Both, Pair};
 use crate::library::Library;
 use crate::probe::Transcript;
-use crate::script::{Action, Callback, Script};
-use crate::session::{Manner, Session, frame};
-use crate::stock::{State, Taken};
+use crate::script::{Action, Callback, Script, status};
+use crate::session::{Manner, Session, Setup, frame};
+use crate::stock::{Answer, State, Taken, callback};
 use crate::walk::{Item, walk};
 
 /// An accepted difference.
@@ -26,20 +26,89 @@ pub enum Rule {
     NegativeLength,
     /// §2.4, §2.7: helo and unknown need their NUL; the stock library does not answer, or reads too far.
     Unterminated,
+    /// §12.2: so do all arguments of mail and rcpt; the stock library drops the last one.
+    UnterminatedArgument,
     /// §2.8: a header field has a name.
     NamelessHeader,
     /// §2.14: the last name of a macro list without a value for it is dropped; the stock library reads beyond the list,
     /// and may crash.
     OddMacros,
+    /// §6.4: an unknown command does not change the state of the message; the stock library forgets where it was, or
+    /// aborts the message.
+    UnknownKeepsMessage,
+    /// §6.4: nor does one outside of messages, or an abort; in the stock library what belongs into a message may follow
+    /// on it, and connect may not.
+    UnknownKeepsState,
+    /// §6.3: a message may have no header field; the stock library ignores its body where it sees no end of headers.
+    NoHeader,
+    /// §2.12: an abort outside of messages is nothing; the stock library calls the callback after an unknown command, and
+    /// where mail or unknown commands are disabled (§6.3).
+    AbortOutsideMessage,
+    /// §6.8: commands that come after a verdict that ended their message are answered with it; the stock library ignores
+    /// them.
+    DecidedMessage,
+    /// §2.13: a new connection may follow in any state; the stock library ignores the command in most.
+    AnyNewConnection,
+    /// §5: no answer where one is due is continue; the stock library leaves the MTA waiting.
+    MissingAnswer,
+    /// §6.6: what is no answer is a temporary failure; the stock library leaves the MTA waiting.
+    NoSuchAnswer,
+    /// §5: where no answer is due, every one is continue; the stock library follows it in its state.
+    UnheardAnswer,
+    /// §2.14: macros can still be looked up in the close callback; after a quit right behind a message or an unknown
+    /// command the stock library has forgotten them.
+    MacrosAtQuit,
+}
+
+impl Rule {
+    /// Every accepted difference.
+    pub const ALL: [Self; 18] = [
+        Self::OutOfOrder,
+        Self::BeforeNegotiation,
+        Self::EmptyFrame,
+        Self::NegativeLength,
+        Self::Unterminated,
+        Self::UnterminatedArgument,
+        Self::NamelessHeader,
+        Self::OddMacros,
+        Self::UnknownKeepsMessage,
+        Self::UnknownKeepsState,
+        Self::NoHeader,
+        Self::AbortOutsideMessage,
+        Self::DecidedMessage,
+        Self::AnyNewConnection,
+        Self::MissingAnswer,
+        Self::NoSuchAnswer,
+        Self::UnheardAnswer,
+        Self::MacrosAtQuit,
+    ];
 }
 
 /// What ours does with the command at which a rule applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Expected {
-    /// It closes the connection, with abort and close as they are due.
-    Closes,
-    /// It answers with these bytes, calls these callbacks, and goes on.
-    GoesOn { replies: Vec<u8>, callbacks: Vec<Callback> },
+struct Expected {
+    /// The letter of a reply.
+    reply: Option<u8>,
+    /// These callbacks.
+    callbacks: Vec<Callback>,
+    /// Whether a message is open after it; `None`: as before.
+    open: Option<bool>,
+    /// It closes the connection.
+    closes: bool,
+}
+
+impl Expected {
+    fn closes() -> Self {
+        Self { reply: None, callbacks: Vec::new(), open: None, closes: true }
+    }
+
+    fn goes_on(reply: Option<u8>, callbacks: impl IntoIterator<Item = Callback>) -> Self {
+        Self { reply, callbacks: callbacks.into_iter().collect(), open: None, closes: false }
+    }
+
+    fn with_message(self, open: bool) -> Self {
+        Self { open: Some(open), ..self }
+    }
 }
 
 /// Judges a difference.
@@ -54,10 +123,10 @@ pub fn judge(pair: &mut Pair, session: &Session, both: &Both) -> Result<Rule, St
     let (wanted, agreed) = negotiated(session, &both.stock);
     let items = walk(session, wanted, agreed);
     let Some((item, rule, expected)) = items.iter().find_map(|item| {
-        let (rule, expected) = find(item, session)?;
+        let (rule, expected) = find(item)?;
         Some((item, rule, expected))
     }) else {
-        return Err("no accepted difference applies".to_owned());
+        return at_quit(&items, both);
     };
     let bytes = session.bytes();
     let before = session.with_bytes(bytes[..item.start].to_vec());
@@ -66,16 +135,30 @@ pub fn judge(pair: &mut Pair, session: &Session, both: &Both) -> Result<Rule, St
         return Err(format!("differs before {rule:?} applies at byte {}\n{}", item.start, until.difference()));
     }
     let mut with = session.with_bytes(bytes[..item.end].to_vec());
-    if expected == Expected::Closes {
+    if expected.closes {
         with.manner = Manner::PourAndStay;
     }
     let got = pair.run_on(Library::Ours, &with);
-    let expected = expected.applied_to(&until.ours);
-    if !expected.fits(&got) {
+    if let Err(reason) = expected.check(&session.setup, &until.ours, &got) {
         let both = Both { stock: until.ours, ours: got };
-        return Err(format!("{rule:?} applies at byte {}, but not so\n{}", item.start, both.difference()));
+        let difference = both.difference();
+        return Err(format!("{rule:?} applies, but not so: {reason} (at byte {})\n{difference}", item.start));
     }
     Ok(rule)
+}
+
+/// Without any command that is taken otherwise, there may still be more macros in the end.
+fn at_quit(items: &[Item], both: &Both) -> Result<Rule, String> {
+    let quits = items.last().is_some_and(|last| last.code == b'Q' && last.after == State::Quit);
+    let (ours, stock) = (both.ours.log.split_last(), both.stock.log.split_last());
+    if let (true, Some((our_end, ours)), Some((stock_end, stock))) = (quits, ours, stock) {
+        let without_macros: String =
+            our_end.split_inclusive('\n').filter(|line| !line.starts_with("  macro ")).collect();
+        if ours == stock && without_macros == *stock_end && both.ours.replies == both.stock.replies {
+            return Ok(Rule::MacrosAtQuit);
+        }
+    }
+    Err("no accepted difference applies".to_owned())
 }
 
 /// The session without that which could crash the stock library, if there is such a thing in it.
@@ -109,8 +192,8 @@ fn even(payload: &[u8]) -> Vec<u8> {
     let nuls: Vec<usize> =
         payload.iter().enumerate().skip(1).filter(|(_, byte)| **byte == 0).map(|(at, _)| at).collect();
     match nuls.len() {
-        // Not nothing: that would leave the list before it in place.
-        1 => [&payload[..1], b"{dropped}\0\0"].concat(),
+        // Nothing is left of it, so it is none.
+        1 => payload[..1].to_vec(),
         count => payload[..=nuls[count - 2]].to_vec(),
     }
 }
@@ -135,58 +218,186 @@ fn wanted(script: &Script) -> u32 {
 }
 
 /// The rule that applies to a command, if one does.
-fn find(item: &Item, session: &Session) -> Option<(Rule, Expected)> {
-    let _ = session;
+fn find(item: &Item) -> Option<(Rule, Expected)> {
+    let last = item.payload.last();
     if item.length == 0 {
-        return Some((Rule::EmptyFrame, Expected::Closes));
+        return Some((Rule::EmptyFrame, Expected::closes()));
     }
     if item.length > 0x8000_0000 {
-        return Some((Rule::NegativeLength, Expected::Closes));
+        return Some((Rule::NegativeLength, Expected::closes()));
     }
     if item.before == State::Init && !matches!(item.code, b'O' | b'D' | b'Q') {
-        return Some((Rule::BeforeNegotiation, Expected::Closes));
+        return Some((Rule::BeforeNegotiation, Expected::closes()));
     }
-    if matches!(item.code, b'H' | b'U') && item.payload.last() != Some(&0) {
-        return Some((Rule::Unterminated, Expected::Closes));
+    if matches!(item.code, b'H' | b'U') && last.is_some_and(|byte| *byte != 0) {
+        return Some((Rule::Unterminated, Expected::closes()));
+    }
+    if matches!(item.code, b'M' | b'R') && last.is_some_and(|byte| *byte != 0) {
+        let closes = Expected::closes();
+        // A message that begins so is aborted by both.
+        let expected = if item.code == b'M' { closes.with_message(true) } else { closes };
+        return Some((Rule::UnterminatedArgument, expected));
     }
     if item.code == b'L' && item.payload.first() == Some(&0) {
-        return Some((Rule::NamelessHeader, Expected::Closes));
+        return Some((Rule::NamelessHeader, Expected::closes()));
+    }
+    let runs = matches!(item.taken, Taken::Runs { .. });
+    if item.code == b'A' && runs && !item.before.in_transaction() {
+        return Some((Rule::AbortOutsideMessage, Expected::goes_on(None, [])));
+    }
+    // Where unknown commands are disabled, their state is passed over on the way from abort.
+    if item.before == State::Abrt && runs && matches!(item.code, b'R' | b'T' | b'B') {
+        return Some((Rule::OutOfOrder, Expected::closes()));
+    }
+    if item.before != item.behind
+        && let Some(found) = behind(item)
+    {
+        return Some(found);
+    }
+    if item.before == State::Data
+        && let Some(found) = without_header(item)
+    {
+        return Some(found);
     }
     match item.taken {
-        Taken::Ignored { .. } if item.code != b'A' => Some((Rule::OutOfOrder, Expected::Closes)),
+        Taken::Ignored { .. } => ignored(item),
+        Taken::Runs { aborts_first, answer, status } => {
+            let name = callback(State::of(item.code)?);
+            let before = aborts_first.then_some(Callback::Abort);
+            let calls = before.into_iter().chain([name]);
+            ran(item, answer, status, calls)
+        }
+        Taken::Aside | Taken::Ends => None,
+    }
+}
+
+/// What ours does with a command that follows on an unknown one or an abort outside of messages, where that makes a
+/// difference.
+fn behind(item: &Item) -> Option<(Rule, Expected)> {
+    let runs = matches!(item.taken, Taken::Runs { .. });
+    match item.code {
+        b'R' | b'T' | b'B' if runs => Some((Rule::UnknownKeepsState, Expected::closes())),
+        b'C' if item.behind == State::Opts => Some((Rule::UnknownKeepsState, called(State::Conn))),
         _ => None,
     }
 }
 
-/// What must come, made from what comes without the command.
-struct Wanted {
-    replies: Vec<u8>,
-    log: Vec<String>,
-    callbacks: Vec<Callback>,
+/// What ours does with a message that has no header, where the end of headers is not sent.
+fn without_header(item: &Item) -> Option<(Rule, Expected)> {
+    let ignored = matches!(item.taken, Taken::Ignored { .. });
+    match item.code {
+        b'B' if ignored => Some((Rule::NoHeader, called(State::Body).with_message(true))),
+        b'E' if ignored => Some((Rule::NoHeader, called(State::Endm).with_message(false))),
+        _ => None,
+    }
+}
+
+/// A callback is called and continues.
+fn called(state: State) -> Expected {
+    Expected::goes_on(Some(b'c'), [callback(state)])
+}
+
+/// What ours does with a command that the stock library ignores.
+fn ignored(item: &Item) -> Option<(Rule, Expected)> {
+    match item.code {
+        b'A' => None,
+        b'K' => Some((Rule::AnyNewConnection, Expected::goes_on(None, [Callback::Close]))),
+        b'O' | b'C' => Some((Rule::OutOfOrder, Expected::closes())),
+        _ if item.settled.is_some() => {
+            let reply = match item.settled {
+                Some(status::REJECT) => b'r',
+                Some(status::DISCARD) => b'd',
+                Some(status::TEMPFAIL) => b't',
+                Some(status::ACCEPT) if item.code == b'E' => b'a',
+                _ => b'c',
+            };
+            Some((Rule::DecidedMessage, Expected::goes_on(Some(reply), [])))
+        }
+        _ => Some((Rule::OutOfOrder, Expected::closes())),
+    }
+}
+
+/// What ours does with a command that the stock library executes.
+fn ran(
+    item: &Item,
+    answer: Answer,
+    status: i32,
+    calls: impl IntoIterator<Item = Callback>,
+) -> Option<(Rule, Expected)> {
+    match answer {
+        Answer::Missing if status == status::NOREPLY => {
+            Some((Rule::MissingAnswer, Expected::goes_on(Some(b'c'), calls).with_message(item.after.in_transaction())))
+        }
+        Answer::Missing => {
+            // One recipient is refused, or everything.
+            let open = matches!(item.code, b'R' | b'U') && item.before.in_transaction();
+            Some((Rule::NoSuchAnswer, Expected::goes_on(Some(b't'), calls).with_message(open)))
+        }
+        Answer::Unheard => {
+            Some((Rule::UnheardAnswer, Expected::goes_on(None, calls).with_message(item.before.in_transaction())))
+        }
+        _ if item.code == b'U' && item.before.in_transaction() => {
+            let reply = match (answer, status) {
+                (Answer::None, _) => None,
+                (_, status::CONTINUE | status::NOREPLY) => Some(b'c'),
+                (_, status::REJECT) => Some(b'r'),
+                (_, status::DISCARD) => Some(b'd'),
+                (_, status::ACCEPT) => Some(b'a'),
+                (_, status::TEMPFAIL) => Some(b't'),
+                _ => Some(b's'),
+            };
+            let calls = calls.into_iter().filter(|call| *call == Callback::Unknown);
+            Some((Rule::UnknownKeepsMessage, Expected::goes_on(reply, calls)))
+        }
+        _ => None,
+    }
 }
 
 impl Expected {
-    fn applied_to(&self, before: &Transcript) -> Wanted {
-        let (more, callbacks) = match self {
-            Self::Closes => (&[][..], Vec::new()),
-            Self::GoesOn { replies, callbacks } => (&replies[..], callbacks.clone()),
+    /// Compares what comes with the command with what comes without it.
+    fn check(&self, setup: &Setup, without: &Transcript, got: &Transcript) -> Result<(), &'static str> {
+        if !got.trouble.is_empty() {
+            return Err("trouble");
+        }
+        let Some(reply) = got.replies.strip_prefix(&without.replies[..]) else {
+            return Err("the replies before it are others");
         };
-        Wanted { replies: [&before.replies, more].concat(), log: before.log.clone(), callbacks }
+        if !self.has_reply(reply) {
+            return Err("its reply is another");
+        }
+        let (before, end) = without.log.split_at(body_of(&without.log));
+        let Some(rest) = got.log.strip_prefix(before) else { return Err("the callbacks before it are others") };
+        let open = self.open.unwrap_or_else(|| end.iter().any(|entry| named(entry) == Some(Callback::Abort)));
+        let ends = open.then_some(Callback::Abort).into_iter().chain([Callback::Close]);
+        let expected = self.callbacks.iter().copied().chain(ends);
+        let expected = expected.filter(|callback| !setup.without.contains(callback));
+        let names = rest.iter().filter_map(|entry| named(entry));
+        if names.eq(expected) { Ok(()) } else { Err("its callbacks are others") }
+    }
+
+    fn has_reply(&self, bytes: &[u8]) -> bool {
+        match (self.reply, Frame::parse(bytes, usize::MAX >> 1)) {
+            (None, _) => bytes.is_empty(),
+            // A stored text stands for the plain verdict.
+            (Some(letter), Ok(Some((used, frame)))) => {
+                used == bytes.len() && (frame.code == letter || frame.code == b'y' && b"rt".contains(&letter))
+            }
+            _ => false,
+        }
     }
 }
 
-impl Wanted {
-    fn fits(&self, got: &Transcript) -> bool {
-        let mut log = got.log.clone();
-        // The callbacks are called before those at the end.
-        let end = log.iter().rposition(|entry| !is_end(entry)).map_or(0, |last| last + 1);
-        let start = end.saturating_sub(self.callbacks.len());
-        let called: Vec<String> = log.drain(start..end).collect();
-        let named = called.iter().zip(&self.callbacks).all(|(entry, name)| entry.starts_with(name.name()));
-        got.trouble.is_empty() && got.replies == self.replies && named && log == self.log
-    }
+/// Where the callbacks begin that the end of the connection brings.
+fn body_of(log: &[String]) -> usize {
+    let is_end = |entry: &String| matches!(named(entry), Some(Callback::Abort | Callback::Close));
+    let close = log.iter().rposition(|entry| !is_end(entry)).map_or(0, |last| last + 1);
+    // An abort that came of itself is not the one of the end.
+    close.max(log.len().saturating_sub(2))
 }
 
-fn is_end(entry: &str) -> bool {
-    entry.starts_with("abort") || entry.starts_with("close")
+/// Which callback a report is about.
+fn named(entry: &str) -> Option<Callback> {
+    let entry = entry.split_once("] ").filter(|_| entry.starts_with('[')).map_or(entry, |(_, rest)| rest);
+    let word = entry.split([' ', '\n']).next()?;
+    Callback::ALL.into_iter().find(|callback| callback.name() == word)
 }

@@ -91,6 +91,31 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Sends a plain command for each letter: `OCHMRTLNBEQ` is a whole session.
+    #[must_use]
+    pub fn letters(self, letters: &str) -> Self {
+        let frames: Vec<(u8, &[u8])> = letters.bytes().map(|code| (code, plain(code))).collect();
+        self.sending(frames)
+    }
+}
+
+/// The payload of a plain command.
+pub fn plain(code: u8) -> &'static [u8] {
+    match code {
+        b'O' => b"\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff",
+        b'C' => b"client.example.com\x004\x30\x39192.0.2.1\0",
+        b'D' => b"Cj\0mta.example.net\0",
+        b'H' => b"client.example.com\0",
+        b'M' => b"<sender@example.com>\0SIZE=1000\0",
+        b'R' => b"<rcpt@example.com>\0",
+        b'L' => b"Subject\0hello\0",
+        b'B' => b"Hi there\r\n",
+        b'U' => b"FOOBAR arg\0",
+        _ => b"",
+    }
+}
+
 /// Puts a frame together.
 ///
 /// # Panics

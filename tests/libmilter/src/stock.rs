@@ -68,7 +68,7 @@ pub enum State {
     Endm,
     /// After quit.
     Quit,
-    /// After abort, for a moment.
+    /// After abort; from here, everything but abort itself is as after helo, unless unknown commands are disabled.
     Abrt,
     /// After an unknown command.
     Unkn,
@@ -198,18 +198,32 @@ pub struct Tracker {
     /// What the filter's reply to the offer said.
     agreed: u32,
     state: State,
+    /// The status that ended the message before its end.
+    settled: Option<i32>,
+    /// The state before the unknown commands and ignored aborts that came last.
+    behind: Option<State>,
     counts: [u32; 13],
 }
 
 impl Tracker {
     /// A connection whose negotiation comes to this.
     pub fn new(setup: &Setup, wanted: u32, agreed: u32) -> Self {
-        Self { without: setup.without.clone(), wanted, agreed, state: Init, counts: [0; 13] }
+        Self { without: setup.without.clone(), wanted, agreed, state: Init, settled: None, behind: None, counts: [0; 13] }
     }
 
     /// Where it is.
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// The state before the unknown commands and ignored aborts that came last.
+    pub fn behind(&self) -> State {
+        self.behind.unwrap_or(self.state)
+    }
+
+    /// The status that ended the message before its end, until another one may begin.
+    pub fn settled(&self) -> Option<i32> {
+        self.settled
     }
 
     /// What was agreed on.
@@ -238,11 +252,14 @@ impl Tracker {
             return Taken::Aside;
         }
         let Some(next) = State::of(frame.code) else { return Taken::Ends };
+        let ignored = !self.state.reaches(next, self.agreed) && !Helo.reaches(next, self.agreed);
+        self.behind = (next == Unkn || next == Abrt && ignored).then(|| self.behind());
         let mut aborts_first = false;
         if !self.state.reaches(next, self.agreed) {
             aborts_first = self.state.in_transaction();
             self.state = Helo;
             if !Helo.reaches(next, self.agreed) {
+                self.settled = self.settled.filter(|_| next != Abrt);
                 return if next == Quit { Taken::Ends } else { Taken::Ignored { aborts_first } };
             }
         }
@@ -251,14 +268,11 @@ impl Tracker {
 
     fn run(&mut self, frame: Frame<'_>, next: State, aborts_first: bool, script: &Script) -> Taken {
         self.state = next;
+        self.settled = self.settled.filter(|_| next == Unkn);
         match next {
             Opts => return Taken::Runs { aborts_first, answer: Answer::Verdict, status: 0 },
             Quit => return Taken::Ends,
-            QuitNc => return Taken::Runs { aborts_first, answer: Answer::None, status: 0 },
-            Abrt => {
-                self.state = Helo;
-                return Taken::Runs { aborts_first, answer: Answer::None, status: 0 };
-            }
+            QuitNc | Abrt => return Taken::Runs { aborts_first, answer: Answer::None, status: 0 },
             _ => {}
         }
         if next == Endm && !frame.payload.is_empty() {
@@ -302,11 +316,15 @@ impl Tracker {
 
     /// §6.6: where the return value leads.
     fn follow(&mut self, state: State, status: i32) {
+        let before = self.state;
         let stays = matches!(state, Rcpt | Unkn);
         match status {
             status::ACCEPT => self.state = Helo,
             status::REJECT | status::DISCARD | status::TEMPFAIL if !stays => self.state = Helo,
             _ => {}
+        }
+        if before.in_transaction() && self.state == Helo {
+            self.settled = Some(status);
         }
     }
 }

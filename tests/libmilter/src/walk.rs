@@ -20,6 +20,10 @@ pub struct Item {
     pub payload: Vec<u8>,
     /// The state before it.
     pub before: State,
+    /// The same without the unknown commands and ignored aborts that came last.
+    pub behind: State,
+    /// The status that ended the message before, while its commands may still come.
+    pub settled: Option<i32>,
     /// What the stock library does with it.
     pub taken: Taken,
     /// The state after it.
@@ -35,10 +39,10 @@ pub fn walk(session: &Session, wanted: u32, agreed: u32) -> Vec<Item> {
     let mut items = Vec::new();
     let mut start = 0;
     while let Some((length, code, payload, end)) = next(&bytes, start) {
-        let before = tracker.state();
+        let (before, behind, settled) = (tracker.state(), tracker.behind(), tracker.settled());
         let taken = tracker.take(Frame { code, payload }, &session.script);
         let payload = payload.to_vec();
-        items.push(Item { start, end, length, code, payload, before, taken, after: tracker.state() });
+        items.push(Item { start, end, length, code, payload, before, behind, settled, taken, after: tracker.state() });
         if taken == Taken::Ends {
             break;
         }

@@ -155,11 +155,14 @@ impl Talk<'_> {
         if self.over {
             return;
         }
-        // Without mail, every abort is reported by the stock library (§6.3).
-        let aborts = self.state.agreed() & bits::NO_MAIL == 0 && self.state.state() != State::Unkn;
+        // Without mail or unknown commands, aborts outside of messages are reported by the stock library (§6.3).
+        let in_message = self.state.state().in_transaction();
+        let off = bits::NO_MAIL | bits::NO_UNKNOWN;
+        let aborts = in_message || (self.state.agreed() & off == 0 && self.state.state() != State::Unkn);
         match self.dice.below(8) {
             0..=3 if aborts => {
-                for _ in 0..=self.dice.below(2) {
+                self.abort();
+                if self.state.agreed() & off == 0 && self.dice.one_in(2) {
                     self.abort();
                 }
             }

@@ -20,7 +20,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// Runs a share of the sessions, and returns how often which difference was accepted.
-fn run(share: u64, kind: fn(&mut Dice, &Batch) -> Session) -> BTreeMap<Option<Rule>, usize> {
+fn run(share: u64, strict: bool, kind: fn(&mut Dice, &Batch) -> Session) -> BTreeMap<Option<Rule>, usize> {
     let sessions = number("TAMIS_SESSIONS", SESSIONS) * share / 100;
     let first = number("TAMIS_SEED", 1);
     let mut fired = BTreeMap::new();
@@ -28,7 +28,7 @@ fn run(share: u64, kind: fn(&mut Dice, &Batch) -> Session) -> BTreeMap<Option<Ru
         let batch = batch(&mut Dice::new(start));
         let session = |seed| (seed, kind(&mut Dice::new(seed ^ 0x5eed), &batch));
         let all = (start..start + BATCH).map(session);
-        let rules = judge_all(&batch.setup, all).unwrap_or_else(|report| panic!("{report}"));
+        let rules = judge_all(&batch.setup, strict, all).unwrap_or_else(|report| panic!("{report}"));
         for rule in rules {
             *fired.entry(rule).or_default() += 1;
         }
@@ -39,16 +39,15 @@ fn run(share: u64, kind: fn(&mut Dice, &Batch) -> Session) -> BTreeMap<Option<Ru
 
 #[test]
 fn legal_sessions_are_the_same_in_every_byte_and_callback() {
-    let fired = run(50, legal);
-    assert_eq!(fired.keys().collect::<Vec<_>>(), [&None], "nothing needs to be accepted");
+    run(50, true, legal);
 }
 
 #[test]
 fn sessions_in_any_order_differ_only_as_the_list_says() {
-    run(25, wild);
+    run(25, false, wild);
 }
 
 #[test]
 fn damaged_sessions_differ_only_as_the_list_says() {
-    run(25, mutated);
+    run(25, false, mutated);
 }
