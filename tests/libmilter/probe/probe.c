@@ -390,7 +390,8 @@ static void call(struct report *report, SMFICTX *ctx, struct step *step)
 	const char *name = step->action;
 	int result;
 
-	put(report, "  %s", name);
+	/* Two functions for one thing. */
+	put(report, "  %s", strcmp(name, "setmlreply") == 0 ? "setreply" : name);
 	if (strcmp(name, "getsymval") == 0) {
 		put_string(report, smfi_getsymval(ctx, str(step, 0)));
 		put(report, "\n");

@@ -9,8 +9,8 @@ use crate::judge::{Both, Pair};
 use crate::library::Library;
 use crate::probe::Transcript;
 use crate::script::{Action, Callback, Script, status};
-use crate::session::{Manner, Session, Setup, frame};
-use crate::stock::{Answer, State, Taken, callback};
+use crate::session::{Manner, Session, Setup};
+use crate::stock::{Answer, State, Taken, bits, callback, no_reply_bit};
 use crate::walk::{Item, walk};
 
 /// An accepted difference.
@@ -33,6 +33,24 @@ pub enum Rule {
     /// §2.14: the last name of a macro list without a value for it is dropped; the stock library reads beyond the list,
     /// and may crash.
     OddMacros,
+    /// §6.7: a message is aborted once; the stock library does it twice where an unreadable command ends it.
+    DoubleAbort,
+    /// §2.3: an address has nothing behind it; the stock library reads up to the first blank.
+    AddressBeforeBlank,
+    /// §4.8: macro lists are for an MTA that offers to read them; the stock library sends them to any.
+    ListsNotOffered,
+    /// §2.11: the last piece of a body inside the end of message has no answer of its own; the stock library sends two
+    /// verdicts, or none.
+    LastPiece,
+    /// §3.5: skip is sent where it was agreed on, and otherwise is continue.
+    SkipNotAgreedOn,
+    /// §3.6: progress is for the end of message; the stock library sends it wherever it is called, and Sendmail takes it
+    /// for a broken filter.
+    ProgressElsewhere,
+    /// §9.4: a reply of many lines without a line is one line; the stock library says that another follows.
+    NoLines,
+    /// §9.4: a call without a context fails; one of them is the end of a process on the stock library.
+    NoContext,
     /// §6.4: an unknown command does not change the state of the message; the stock library forgets where it was, or
     /// aborts the message.
     UnknownKeepsMessage,
@@ -55,14 +73,11 @@ pub enum Rule {
     NoSuchAnswer,
     /// §5: where no answer is due, every one is continue; the stock library follows it in its state.
     UnheardAnswer,
-    /// §2.14: macros can still be looked up in the close callback; after a quit right behind a message or an unknown
-    /// command the stock library has forgotten them.
-    MacrosAtQuit,
 }
 
 impl Rule {
     /// Every accepted difference.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 25] = [
         Self::OutOfOrder,
         Self::BeforeNegotiation,
         Self::EmptyFrame,
@@ -71,6 +86,14 @@ impl Rule {
         Self::UnterminatedArgument,
         Self::NamelessHeader,
         Self::OddMacros,
+        Self::DoubleAbort,
+        Self::AddressBeforeBlank,
+        Self::ListsNotOffered,
+        Self::LastPiece,
+        Self::SkipNotAgreedOn,
+        Self::ProgressElsewhere,
+        Self::NoLines,
+        Self::NoContext,
         Self::UnknownKeepsMessage,
         Self::UnknownKeepsState,
         Self::NoHeader,
@@ -80,7 +103,6 @@ impl Rule {
         Self::MissingAnswer,
         Self::NoSuchAnswer,
         Self::UnheardAnswer,
-        Self::MacrosAtQuit,
     ];
 }
 
@@ -116,17 +138,17 @@ impl Expected {
 /// # Errors
 ///
 /// Why it is not accepted.
-pub fn judge(pair: &mut Pair, session: &Session, both: &Both) -> Result<Rule, String> {
+pub(crate) fn judge(pair: &mut Pair, session: &Session, both: &Both) -> Result<Rule, String> {
     if let Some(trouble) = both.stock.trouble.iter().chain(&both.ours.trouble).next() {
         return Err(format!("trouble: {trouble}"));
     }
     let (wanted, agreed) = negotiated(session, &both.stock);
     let items = walk(session, wanted, agreed);
     let Some((item, rule, expected)) = items.iter().find_map(|item| {
-        let (rule, expected) = find(item)?;
+        let (rule, expected) = find(item, agreed)?;
         Some((item, rule, expected))
     }) else {
-        return at_quit(&items, both);
+        return Err("no accepted difference applies".to_owned());
     };
     let bytes = session.bytes();
     let before = session.with_bytes(bytes[..item.start].to_vec());
@@ -139,63 +161,12 @@ pub fn judge(pair: &mut Pair, session: &Session, both: &Both) -> Result<Rule, St
         with.manner = Manner::PourAndStay;
     }
     let got = pair.run_on(Library::Ours, &with);
-    if let Err(reason) = expected.check(&session.setup, &until.ours, &got) {
-        let both = Both { stock: until.ours, ours: got };
+    if let Err(reason) = expected.check(&session.setup, item.before.in_transaction(), &until.ours, &got) {
+        let both = Both { stock: until.ours, ours: got, helped: None };
         let difference = both.difference();
         return Err(format!("{rule:?} applies, but not so: {reason} (at byte {})\n{difference}", item.start));
     }
     Ok(rule)
-}
-
-/// Without any command that is taken otherwise, there may still be more macros in the end.
-fn at_quit(items: &[Item], both: &Both) -> Result<Rule, String> {
-    let quits = items.last().is_some_and(|last| last.code == b'Q' && last.after == State::Quit);
-    let (ours, stock) = (both.ours.log.split_last(), both.stock.log.split_last());
-    if let (true, Some((our_end, ours)), Some((stock_end, stock))) = (quits, ours, stock) {
-        let without_macros: String =
-            our_end.split_inclusive('\n').filter(|line| !line.starts_with("  macro ")).collect();
-        if ours == stock && without_macros == *stock_end && both.ours.replies == both.stock.replies {
-            return Ok(Rule::MacrosAtQuit);
-        }
-    }
-    Err("no accepted difference applies".to_owned())
-}
-
-/// The session without that which could crash the stock library, if there is such a thing in it.
-///
-/// A macro list with an odd number of strings loses the last one.
-pub fn survivable(session: &Session) -> Option<Session> {
-    let bytes = session.bytes();
-    let odd = |item: &Item| {
-        let strings = item.payload.iter().skip(1).filter(|byte| **byte == 0).count();
-        item.code == b'D' && strings % 2 == 1
-    };
-    // Which commands there are does not depend on what was agreed on.
-    let items = walk(session, 0, 0);
-    items.iter().find(|item| odd(item))?;
-    let mut safe = Vec::new();
-    let mut end = 0;
-    for item in items {
-        end = item.end;
-        if odd(&item) {
-            safe.extend(frame(b'D', &even(&item.payload)));
-        } else {
-            safe.extend(&bytes[item.start..item.end]);
-        }
-    }
-    safe.extend(&bytes[end..]);
-    Some(session.with_bytes(safe))
-}
-
-/// The list of a macro command up to its last pair.
-fn even(payload: &[u8]) -> Vec<u8> {
-    let nuls: Vec<usize> =
-        payload.iter().enumerate().skip(1).filter(|(_, byte)| **byte == 0).map(|(at, _)| at).collect();
-    match nuls.len() {
-        // Nothing is left of it, so it is none.
-        1 => payload[..1].to_vec(),
-        count => payload[..=nuls[count - 2]].to_vec(),
-    }
 }
 
 /// The steps that the filter wants, and those in its reply.
@@ -218,7 +189,7 @@ fn wanted(script: &Script) -> u32 {
 }
 
 /// The rule that applies to a command, if one does.
-fn find(item: &Item) -> Option<(Rule, Expected)> {
+fn find(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
     let last = item.payload.last();
     if item.length == 0 {
         return Some((Rule::EmptyFrame, Expected::closes()));
@@ -255,9 +226,18 @@ fn find(item: &Item) -> Option<(Rule, Expected)> {
         return Some(found);
     }
     if item.before == State::Data
+        && agreed & bits::NO_EOH != 0
         && let Some(found) = without_header(item)
     {
         return Some(found);
+    }
+    // An unreadable command that is out of order, too: the message it ends is aborted once.
+    if item.payload.is_empty() && matches!(item.taken, Taken::Runs { aborts_first: true, .. }) && b"HMU".contains(&item.code) {
+        return Some((Rule::DoubleAbort, Expected::closes()));
+    }
+    // Blanks and whatever follows them.
+    if item.code == b'C' && runs && trails(&item.payload) {
+        return Some((Rule::AddressBeforeBlank, Expected::closes()));
     }
     match item.taken {
         Taken::Ignored { .. } => ignored(item),
@@ -265,10 +245,17 @@ fn find(item: &Item) -> Option<(Rule, Expected)> {
             let name = callback(State::of(item.code)?);
             let before = aborts_first.then_some(Callback::Abort);
             let calls = before.into_iter().chain([name]);
-            ran(item, answer, status, calls)
+            ran(item, agreed, answer, status, calls)
         }
         Taken::Aside | Taken::Ends => None,
     }
+}
+
+/// Whether there is a blank in an IPv4 address.
+fn trails(payload: &[u8]) -> bool {
+    let end = payload.iter().position(|byte| *byte == 0).unwrap_or(payload.len());
+    let address = payload.get(end + 4..).unwrap_or_default();
+    payload.get(end + 1) == Some(&b'4') && address.iter().any(u8::is_ascii_whitespace)
 }
 
 /// What ours does with a command that follows on an unknown one or an abort outside of messages, where that makes a
@@ -276,6 +263,7 @@ fn find(item: &Item) -> Option<(Rule, Expected)> {
 fn behind(item: &Item) -> Option<(Rule, Expected)> {
     let runs = matches!(item.taken, Taken::Runs { .. });
     match item.code {
+        b'R' | b'T' | b'B' if runs && item.settled.is_some() => Some((Rule::DecidedMessage, repeated(item))),
         b'R' | b'T' | b'B' if runs => Some((Rule::UnknownKeepsState, Expected::closes())),
         b'C' if item.behind == State::Opts => Some((Rule::UnknownKeepsState, called(State::Conn))),
         _ => None,
@@ -301,25 +289,33 @@ fn called(state: State) -> Expected {
 fn ignored(item: &Item) -> Option<(Rule, Expected)> {
     match item.code {
         b'A' => None,
-        b'K' => Some((Rule::AnyNewConnection, Expected::goes_on(None, [Callback::Close]))),
-        b'O' | b'C' => Some((Rule::OutOfOrder, Expected::closes())),
-        _ if item.settled.is_some() => {
-            let reply = match item.settled {
-                Some(status::REJECT) => b'r',
-                Some(status::DISCARD) => b'd',
-                Some(status::TEMPFAIL) => b't',
-                Some(status::ACCEPT) if item.code == b'E' => b'a',
-                _ => b'c',
-            };
-            Some((Rule::DecidedMessage, Expected::goes_on(Some(reply), [])))
+        b'K' => {
+            let aborts = item.before.in_transaction().then_some(Callback::Abort);
+            let calls = aborts.into_iter().chain([Callback::Close]);
+            Some((Rule::AnyNewConnection, Expected::goes_on(None, calls).with_message(false)))
         }
+        b'O' | b'C' => Some((Rule::OutOfOrder, Expected::closes())),
+        _ if item.settled.is_some() => Some((Rule::DecidedMessage, repeated(item))),
         _ => Some((Rule::OutOfOrder, Expected::closes())),
     }
+}
+
+/// The verdict that ended the message, once more.
+fn repeated(item: &Item) -> Expected {
+    let reply = match item.settled {
+        Some(status::REJECT) => b'r',
+        Some(status::DISCARD) => b'd',
+        Some(status::TEMPFAIL) => b't',
+        Some(status::ACCEPT) if item.code == b'E' => b'a',
+        _ => b'c',
+    };
+    Expected::goes_on(Some(reply), []).with_message(false)
 }
 
 /// What ours does with a command that the stock library executes.
 fn ran(
     item: &Item,
+    agreed: u32,
     answer: Answer,
     status: i32,
     calls: impl IntoIterator<Item = Callback>,
@@ -333,8 +329,28 @@ fn ran(
             let open = matches!(item.code, b'R' | b'U') && item.before.in_transaction();
             Some((Rule::NoSuchAnswer, Expected::goes_on(Some(b't'), calls).with_message(open)))
         }
+        Answer::Piece { watched } => {
+            let (reply, last) = match status {
+                _ if watched => (b'c', Some(Callback::Eom)),
+                status::NOREPLY | status::SKIP => (b'c', Some(Callback::Eom)),
+                status::REJECT => (b'r', None),
+                status::DISCARD => (b'd', None),
+                status::ACCEPT => (b'a', None),
+                _ => (b't', None),
+            };
+            let calls = [Callback::Body].into_iter().chain(last);
+            Some((Rule::LastPiece, Expected::goes_on(Some(reply), calls).with_message(false)))
+        }
         Answer::Unheard => {
-            Some((Rule::UnheardAnswer, Expected::goes_on(None, calls).with_message(item.before.in_transaction())))
+            let state = State::of(item.code)?;
+            // A message goes on, whatever was said.
+            let open = state.in_transaction() || state == State::Unkn && item.before.in_transaction();
+            let reply = (agreed & no_reply_bit(state) == 0).then_some(b'c');
+            Some((Rule::UnheardAnswer, Expected { reply, ..Expected::goes_on(None, calls).with_message(open) }))
+        }
+        Answer::Verdict if status == status::SKIP && agreed & bits::SKIP == 0 => {
+            let open = item.after.in_transaction();
+            Some((Rule::SkipNotAgreedOn, Expected::goes_on(Some(b'c'), calls).with_message(open)))
         }
         _ if item.code == b'U' && item.before.in_transaction() => {
             let reply = match (answer, status) {
@@ -355,7 +371,13 @@ fn ran(
 
 impl Expected {
     /// Compares what comes with the command with what comes without it.
-    fn check(&self, setup: &Setup, without: &Transcript, got: &Transcript) -> Result<(), &'static str> {
+    fn check(
+        &self,
+        setup: &Setup,
+        was_open: bool,
+        without: &Transcript,
+        got: &Transcript,
+    ) -> Result<(), &'static str> {
         if !got.trouble.is_empty() {
             return Err("trouble");
         }
@@ -365,17 +387,27 @@ impl Expected {
         if !self.has_reply(reply) {
             return Err("its reply is another");
         }
-        let (before, end) = without.log.split_at(body_of(&without.log));
-        let Some(rest) = got.log.strip_prefix(before) else { return Err("the callbacks before it are others") };
-        let open = self.open.unwrap_or_else(|| end.iter().any(|entry| named(entry) == Some(Callback::Abort)));
-        let ends = open.then_some(Callback::Abort).into_iter().chain([Callback::Close]);
-        let expected = self.callbacks.iter().copied().chain(ends);
-        let expected = expected.filter(|callback| !setup.without.contains(callback));
+        let is_called = |callback: &Callback| !setup.without.contains(callback);
+        let ending = |open: bool| {
+            open.then_some(Callback::Abort).into_iter().chain([Callback::Close]).filter(is_called)
+        };
+        let before = without.log.len().saturating_sub(ending(was_open).count());
+        let Some(rest) = got.log.strip_prefix(&without.log[..before]) else {
+            return Err("the callbacks before it are others");
+        };
+        let called = self.callbacks.iter().copied().filter(is_called);
+        let expected = called.chain(ending(self.open.unwrap_or(was_open)));
         let names = rest.iter().filter_map(|entry| named(entry));
         if names.eq(expected) { Ok(()) } else { Err("its callbacks are others") }
     }
 
-    fn has_reply(&self, bytes: &[u8]) -> bool {
+    fn has_reply(&self, mut bytes: &[u8]) -> bool {
+        // Modifications come before it.
+        while let Ok(Some((used, frame))) = Frame::parse(bytes, usize::MAX >> 1)
+            && b"+-2behimpq".contains(&frame.code)
+        {
+            bytes = &bytes[used..];
+        }
         match (self.reply, Frame::parse(bytes, usize::MAX >> 1)) {
             (None, _) => bytes.is_empty(),
             // A stored text stands for the plain verdict.
@@ -387,17 +419,8 @@ impl Expected {
     }
 }
 
-/// Where the callbacks begin that the end of the connection brings.
-fn body_of(log: &[String]) -> usize {
-    let is_end = |entry: &String| matches!(named(entry), Some(Callback::Abort | Callback::Close));
-    let close = log.iter().rposition(|entry| !is_end(entry)).map_or(0, |last| last + 1);
-    // An abort that came of itself is not the one of the end.
-    close.max(log.len().saturating_sub(2))
-}
-
 /// Which callback a report is about.
 fn named(entry: &str) -> Option<Callback> {
-    let entry = entry.split_once("] ").filter(|_| entry.starts_with('[')).map_or(entry, |(_, rest)| rest);
     let word = entry.split([' ', '\n']).next()?;
     Callback::ALL.into_iter().find(|callback| callback.name() == word)
 }

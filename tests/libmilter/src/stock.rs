@@ -185,7 +185,13 @@ pub enum Answer {
     None,
     /// Nothing, although the MTA waits (§5, §6.6).
     Missing,
-    /// Nothing, as agreed, but the callback returned something else than continue, and the state follows that (§5).
+    /// Two verdicts, or none: the last piece of a body inside the end of message was not answered with continue (§2.11).
+    Piece {
+        /// No answer of the body callback counts.
+        watched: bool,
+    },
+    /// Nothing or, if the MTA wants one, continue, as agreed; but the callback returned something else, and the state
+    /// follows that (§5).
     Unheard,
 }
 
@@ -278,7 +284,7 @@ impl Tracker {
         if next == Endm && !frame.payload.is_empty() {
             let status = self.call(Body, script);
             if status != status::CONTINUE {
-                let answer = self.answer(Body, status);
+                let answer = Answer::Piece { watched: self.wanted & bits::NR_BODY != 0 };
                 self.follow(Body, status);
                 return Taken::Runs { aborts_first, answer, status };
             }
@@ -300,15 +306,15 @@ impl Tracker {
 
     fn answer(&self, state: State, status: i32) -> Answer {
         let silent = no_reply_bit(state);
-        if self.agreed & silent != 0 {
+        if self.wanted & silent != 0 {
             return match status {
-                status::CONTINUE | status::NOREPLY => Answer::None,
+                status::CONTINUE | status::NOREPLY if self.agreed & silent != 0 => Answer::None,
+                // What was asked for and not offered is made up for.
+                status::CONTINUE | status::NOREPLY => Answer::Verdict,
                 _ => Answer::Unheard,
             };
         }
         match status {
-            // What was asked for and not offered is made up for.
-            status::NOREPLY if self.wanted & silent != 0 => Answer::Verdict,
             status::CONTINUE..=status::TEMPFAIL | status::SKIP => Answer::Verdict,
             _ => Answer::Missing,
         }

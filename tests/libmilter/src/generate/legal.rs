@@ -126,7 +126,7 @@ impl Talk<'_> {
         for _ in 0..self.dice.below(6) {
             let Some(()) = self.part(b'L') else { return };
         }
-        if self.state.agreed() & bits::NO_HEADERS == 0 && !self.state.allows(b'E') && !self.state.allows(b'N') {
+        if self.state.agreed() & bits::NO_EOH != 0 && !self.state.allows(b'E') {
             let Some(()) = self.part(b'L') else { return };
         }
         let Some(()) = self.part(b'N') else { return };

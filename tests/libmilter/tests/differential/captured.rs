@@ -2,7 +2,7 @@
 
 use tamis_libmilter_tests::judge::Pair;
 use tamis_libmilter_tests::script::{Callback, Script, status};
-use tamis_libmilter_tests::session::{Session, Setup, frame};
+use tamis_libmilter_tests::session::{Session, frame};
 
 /// Both answer with exactly these frames.
 fn answered(session: &Session, replies: &[Vec<u8>]) {

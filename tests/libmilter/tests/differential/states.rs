@@ -77,7 +77,7 @@ fn the_documented_sequences_do_what_is_documented() {
         ("OCHMRTLB", Some(Rule::OutOfOrder)),
         ("OCHME", Some(Rule::OutOfOrder)),
         ("OCHMRUL", Some(Rule::UnknownKeepsMessage)),
-        ("OCHMRUTL", Some(Rule::UnknownKeepsMessage)),
+        ("OCHMRUTL", None),
         ("OUC", Some(Rule::UnknownKeepsState)),
         ("OCHMRQ", None),
         ("OCHMRTLNBEKCHM", None),

@@ -305,6 +305,7 @@ impl FilterSession {
             self.state = State::Greeted;
             Some(Event::Abort)
         } else {
+            self.forget_macros();
             self.close(State::Closed);
             Some(Event::Close)
         }
