@@ -154,7 +154,11 @@ pub(crate) fn judge(pair: &mut Pair, session: &Session, both: &Both) -> Result<R
     let before = session.with_bytes(bytes[..item.start].to_vec());
     let until = pair.run(&before);
     if until.stock != until.ours {
-        return Err(format!("differs before {rule:?} applies at byte {}\n{}", item.start, until.difference()));
+        return Err(format!(
+            "differs before {rule:?} applies at byte {}\n{}",
+            item.start,
+            until.difference()
+        ));
     }
     let mut with = session.with_bytes(bytes[..item.end].to_vec());
     if expected.closes {
@@ -232,7 +236,10 @@ fn find(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
         return Some(found);
     }
     // An unreadable command that is out of order, too: the message it ends is aborted once.
-    if item.payload.is_empty() && matches!(item.taken, Taken::Runs { aborts_first: true, .. }) && b"HMU".contains(&item.code) {
+    if item.payload.is_empty()
+        && matches!(item.taken, Taken::Runs { aborts_first: true, .. })
+        && b"HMU".contains(&item.code)
+    {
         return Some((Rule::DoubleAbort, Expected::closes()));
     }
     // Blanks and whatever follows them.
@@ -321,9 +328,10 @@ fn ran(
     calls: impl IntoIterator<Item = Callback>,
 ) -> Option<(Rule, Expected)> {
     match answer {
-        Answer::Missing if status == status::NOREPLY => {
-            Some((Rule::MissingAnswer, Expected::goes_on(Some(b'c'), calls).with_message(item.after.in_transaction())))
-        }
+        Answer::Missing if status == status::NOREPLY => Some((
+            Rule::MissingAnswer,
+            Expected::goes_on(Some(b'c'), calls).with_message(item.after.in_transaction()),
+        )),
         Answer::Missing => {
             // One recipient is refused, or everything.
             let open = matches!(item.code, b'R' | b'U') && item.before.in_transaction();
@@ -346,7 +354,10 @@ fn ran(
             // A message goes on, whatever was said.
             let open = state.in_transaction() || state == State::Unkn && item.before.in_transaction();
             let reply = (agreed & no_reply_bit(state) == 0).then_some(b'c');
-            Some((Rule::UnheardAnswer, Expected { reply, ..Expected::goes_on(None, calls).with_message(open) }))
+            Some((
+                Rule::UnheardAnswer,
+                Expected { reply, ..Expected::goes_on(None, calls).with_message(open) },
+            ))
         }
         Answer::Verdict if status == status::SKIP && agreed & bits::SKIP == 0 => {
             let open = item.after.in_transaction();

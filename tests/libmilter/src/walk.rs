@@ -42,7 +42,18 @@ pub fn walk(session: &Session, wanted: u32, agreed: u32) -> Vec<Item> {
         let (before, behind, settled) = (tracker.state(), tracker.behind(), tracker.settled());
         let taken = tracker.take(Frame { code, payload }, &session.script);
         let payload = payload.to_vec();
-        items.push(Item { start, end, length, code, payload, before, behind, settled, taken, after: tracker.state() });
+        items.push(Item {
+            start,
+            end,
+            length,
+            code,
+            payload,
+            before,
+            behind,
+            settled,
+            taken,
+            after: tracker.state(),
+        });
         if taken == Taken::Ends {
             break;
         }
