@@ -46,6 +46,7 @@ pub trait RunningFilter: Send {
 #[derive(Clone, Debug, Default)]
 pub struct EventLog {
     shared: Arc<(Mutex<Vec<String>>, Condvar)>,
+    bodies: Arc<Mutex<Vec<u8>>>,
 }
 
 impl EventLog {
@@ -95,8 +96,18 @@ impl EventLog {
     }
 
     /// Adds `body` with the size of this chunk.
-    pub fn body(&self, size: usize) {
-        self.push(format!("body {size}"));
+    pub fn body(&self, chunk: &[u8]) {
+        self.bodies.lock().expect("nobody panics while keeping a body").extend_from_slice(chunk);
+        self.push(format!("body {}", chunk.len()));
+    }
+
+    /// All chunks of all bodies so far, one behind the other.
+    ///
+    /// # Panics
+    ///
+    /// When a filter panicked while it wrote a line.
+    pub fn bodies(&self) -> Vec<u8> {
+        self.bodies.lock().expect("nobody panics while keeping a body").clone()
     }
 
     /// Adds `macro` with the value of a macro, or without one if the MTA did not send it.
@@ -148,7 +159,7 @@ mod tests {
         log.mail(b"<a@x>", [b"SIZE=1".as_slice(), b"RET=HDRS"]);
         log.rcpt(b"<b@x>", [], true);
         log.header(b"X", b" a\n\tb");
-        log.body(7);
+        log.body(b"a body\n");
         log.plain("eom");
         let expected = [
             "connect [192.0.2.1] 192.0.2.1",
