@@ -82,6 +82,15 @@ impl Floor {
         Next::Read
     }
 
+    /// Takes back what large answers were in, so that the next body goes to the same memory.
+    pub fn reuse(&mut self, answers: &mut Vec<u8>) {
+        if answers.len() > READ {
+            mem::swap(answers, &mut self.body);
+            self.body.clear();
+        }
+        answers.clear();
+    }
+
     fn answer(&mut self, answers: &mut Vec<u8>) -> Next {
         match self.head[4] {
             b'O' => answers.extend_from_slice(self.agreement()),
@@ -101,12 +110,8 @@ impl Floor {
             Scenario::Header => push_header(answers, HEADER.0, HEADER.1),
             Scenario::Look => push_header(answers, LENGTH_HEADER, &length.to_string()),
             _ if self.replaces() => {
-                let body = mem::take(&mut self.body);
-                if answers.is_empty() {
-                    *answers = body;
-                } else {
-                    answers.extend_from_slice(&body);
-                }
+                // Nothing waits before the end of message, so the body takes the place of the answers.
+                mem::swap(answers, &mut self.body);
                 push_frame(answers, b'b', &[FOOTER.as_bytes()]);
             }
             _ => {}

@@ -29,14 +29,16 @@ thread_local! {
 
 async fn serve(mut stream: UnixStream, scenario: Scenario) -> io::Result<()> {
     let mut floor = Floor::new(scenario);
+    let mut answers = Vec::new();
     loop {
         stream.readable().await?;
-        let (next, answers) = match read(&stream, &mut floor) {
+        let next = match read(&stream, &mut floor, &mut answers) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
             read => read?,
         };
         if !answers.is_empty() {
             stream.write_all(&answers).await?;
+            floor.reuse(&mut answers);
         }
         match next {
             Next::Read => {}
@@ -49,15 +51,9 @@ async fn serve(mut stream: UnixStream, scenario: Scenario) -> io::Result<()> {
     }
 }
 
-fn read(stream: &UnixStream, floor: &mut Floor) -> io::Result<(Next, Vec<u8>)> {
-    BUF.with_borrow_mut(|buf| {
-        let mut answers = Vec::new();
-        match stream.try_read(buf)? {
-            0 => Ok((Next::Close, answers)),
-            count => {
-                let next = floor.take(&buf[..count], &mut answers);
-                Ok((next, answers))
-            }
-        }
+fn read(stream: &UnixStream, floor: &mut Floor, answers: &mut Vec<u8>) -> io::Result<Next> {
+    BUF.with_borrow_mut(|buf| match stream.try_read(buf)? {
+        0 => Ok(Next::Close),
+        count => Ok(floor.take(&buf[..count], answers)),
     })
 }

@@ -147,7 +147,7 @@ impl Connection {
     fn write_on(&mut self, epoll: &OwnedFd) -> io::Result<Next> {
         self.written += self.stream.write(&self.unwritten[self.written..])?;
         if self.written == self.unwritten.len() {
-            self.unwritten = Vec::new();
+            self.floor.reuse(&mut self.unwritten);
             self.wake_for(epoll, EventFlags::IN)?;
         }
         Ok(Next::Read)
