@@ -39,7 +39,7 @@ pub fn run_case(case: &Case, site: &Site, host: &dyn FilterHost) -> Result<(), F
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let filter = host.start(&case.script, &site.listen);
         let mut problems = Vec::new();
-        if let Err(problem) = converse(&case.dialogue, site.mta.smtp(), &mut Vec::new()) {
+        if let Err(problem) = converse(&case.dialogue, site.mta.smtp(), &mut Vec::new(), &|| ()) {
             problems.push(problem);
         }
         match take_delivered(&*site.mta, &site.sink) {
@@ -64,14 +64,16 @@ pub fn run_case(case: &Case, site: &Site, host: &dyn FilterHost) -> Result<(), F
     Err(Failure { path: case.path.clone(), problems, events, log })
 }
 
-/// Plays the client's part, and keeps the replies; the error says where they were not the expected ones.
-pub(crate) fn converse(dialogue: &[Step], smtp: SocketAddr, replies: &mut Vec<Reply>) -> Result<(), String> {
+/// Plays the client's part, and keeps the replies; the error says where they were not the expected ones. Between two
+/// sessions it calls `ended`.
+pub(crate) fn converse(dialogue: &[Step], smtp: SocketAddr, replies: &mut Vec<Reply>, ended: &dyn Fn()) -> Result<(), String> {
     let connect = || Client::connect(smtp).map_err(|error| format!("the MTA: {error}"));
     let mut client = Some(connect()?);
     let mut last_sent = "the connection was made".to_owned();
     for step in dialogue {
         if *step == Step::Connect {
             client.as_mut().map_or(Ok(()), quit)?;
+            ended();
             client = Some(connect()?);
             continue;
         }
@@ -215,20 +217,18 @@ pub(crate) fn got_lines(got: &Got) -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn check_events(expected: &[ExpectedEvent], log: &EventLog, patience: Duration) -> Vec<String> {
-    let seen: Vec<&Pattern> = expected
-        .iter()
-        .filter_map(|event| match event {
-            ExpectedEvent::Seen(pattern) => Some(pattern),
-            ExpectedEvent::Never(_) => None,
-        })
-        .collect();
-    let mut problems = Vec::new();
+    let seen = seen_ones(expected);
     // The last ones come after the client has gone.
-    if !log.wait(patience, |lines| missing(&seen, lines).is_none()) {
-        let missing = missing(&seen, &log.all()).map_or("(it came late)", Pattern::source);
-        problems.push(format!("the filter did not see, in this order: {missing}"));
+    log.wait(patience, |lines| missing(&seen, lines).is_none());
+    check_lines(expected, &log.all())
+}
+
+/// Compares what a filter saw with what was expected of it.
+pub(crate) fn check_lines(expected: &[ExpectedEvent], lines: &[String]) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Some(missing) = missing(&seen_ones(expected), lines) {
+        problems.push(format!("the filter did not see, in this order: {}", missing.source()));
     }
-    let lines = log.all();
     problems.extend(expected.iter().filter_map(|event| match event {
         ExpectedEvent::Never(pattern) if lines.iter().any(|line| event_matches(pattern, line)) => {
             Some(format!("the filter saw, and should not have: {}", pattern.source()))
@@ -236,6 +236,14 @@ pub(crate) fn check_events(expected: &[ExpectedEvent], log: &EventLog, patience:
         _ => None,
     }));
     problems
+}
+
+fn seen_ones(expected: &[ExpectedEvent]) -> Vec<&Pattern> {
+    let seen = expected.iter().filter_map(|event| match event {
+        ExpectedEvent::Seen(pattern) => Some(pattern),
+        ExpectedEvent::Never(_) => None,
+    });
+    seen.collect()
 }
 
 /// Finds the first expected event that does not come behind those before it.

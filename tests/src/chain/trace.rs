@@ -43,25 +43,14 @@ impl Trace {
         self.part(section, messages.concat());
     }
 
-    /// Adds what a filter saw. Where the body is cut into packets is not part of it.
-    pub(crate) fn events(&mut self, filter: &str, log: &EventLog) {
-        let mut lines: Vec<String> = Vec::new();
-        let mut body = 0;
-        for line in log.all() {
-            if let Some(size) = line.strip_prefix("body ") {
-                body += size.parse::<usize>().expect("a size is a number");
-                continue;
-            }
-            if body > 0 {
-                lines.push(format!("body {body}"));
-                body = 0;
-            }
-            lines.push(without_own_values(line));
-        }
-        self.part(&format!("events {filter}"), lines);
+    /// Adds what a filter saw, and returns it.
+    pub(crate) fn events(&mut self, filter: &str, log: &EventLog) -> Vec<String> {
+        let lines = comparable(&log.all());
+        self.part(&format!("events {filter}"), lines.clone());
         let bodies = log.bodies();
-        let lines = bodies.split_inclusive(|byte| *byte == b'\n').map(escape).collect();
-        self.part(&format!("events {filter}"), lines);
+        let body = bodies.split_inclusive(|byte| *byte == b'\n').map(escape).collect();
+        self.part(&format!("events {filter}"), body);
+        lines
     }
 
     fn part(&mut self, section: &str, lines: Vec<String>) {
@@ -99,10 +88,31 @@ fn without_queue_id(reply: &str) -> String {
     }
 }
 
+/// Events without what may differ: where the body is cut into packets, and sessions that were over before they began
+/// for the filter.
+fn comparable(events: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut body = 0;
+    for event in events {
+        if let Some(size) = event.strip_prefix("body ") {
+            body += size.parse::<usize>().expect("a size is a number");
+            continue;
+        }
+        if body > 0 {
+            lines.push(format!("body {body}"));
+            body = 0;
+        }
+        if event != "close" || lines.last().is_some_and(|last| last != "close") {
+            lines.push(without_own_values(event));
+        }
+    }
+    lines
+}
+
 /// An event without values that are of this message or connection only.
-fn without_own_values(line: String) -> String {
+fn without_own_values(line: &str) -> String {
     const OWN: [&str; 3] = ["macro i=", "macro {client_port}=", "macro {daemon_port}="];
-    OWN.iter().find(|start| line.starts_with(**start)).map_or(line, |start| format!("{start}..."))
+    OWN.iter().find(|start| line.starts_with(**start)).map_or(line.to_owned(), |start| format!("{start}..."))
 }
 
 #[cfg(test)]
