@@ -4,9 +4,11 @@
 //! delivered and held, and each filter sees the same. What is the same is a [`Trace`].
 
 mod run;
+mod session;
 mod site;
 mod trace;
 
 pub use self::run::{Arranged, run_case};
+pub use self::session::{Letter, Session};
 pub use self::site::ChainSite;
 pub use self::trace::Trace;

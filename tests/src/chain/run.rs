@@ -134,7 +134,8 @@ impl Report {
         for (member, lines) in case.filters.iter().zip(arranged.seen(&mut trace)) {
             let unexpected = check_lines(&member.events, &lines);
             problems.extend(unexpected.into_iter().map(|problem| format!("{}: {problem}", member.name)));
-            let seen = lines.iter().map(|line| format!("{} {}: {line}", arrangement.name(), member.name));
+            let seen = lines.iter().filter(|line| !line.starts_with("> "));
+            let seen = seen.map(|line| format!("{} {}: {line}", arrangement.name(), member.name));
             self.events.extend(seen);
         }
         self.problems.extend(problems.iter().map(|problem| format!("{}: {problem}", arrangement.name())));

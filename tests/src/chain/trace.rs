@@ -30,7 +30,7 @@ impl Trace {
     /// Adds what the client heard.
     pub(crate) fn replies(&mut self, replies: &[Reply]) {
         let lines = replies.iter().flat_map(|reply| &reply.lines);
-        self.part("smtp", lines.map(|line| without_queue_id(&escape(line))).collect());
+        self.part("smtp", lines.map(|line| reply_line(line)).collect());
     }
 
     /// Adds messages that came out somewhere, in an order of their own.
@@ -45,11 +45,8 @@ impl Trace {
 
     /// Adds what a filter saw, and returns it.
     pub(crate) fn events(&mut self, filter: &str, log: &EventLog) -> Vec<String> {
-        let lines = comparable(&log.all());
+        let lines = comparable(&log.all(), &log.bodies());
         self.part(&format!("events {filter}"), lines.clone());
-        let bodies = log.bodies();
-        let body = bodies.split_inclusive(|byte| *byte == b'\n').map(escape).collect();
-        self.part(&format!("events {filter}"), body);
         lines
     }
 
@@ -65,7 +62,8 @@ impl Trace {
     }
 }
 
-fn diff(separate: &[String], chain: &[String]) -> String {
+/// Shows the first lines that differ.
+pub(super) fn diff(separate: &[String], chain: &[String]) -> String {
     let diff = TextDiff::configure()
         .timeout(Duration::from_secs(2))
         .diff_lines(separate.join("\n") + "\n", chain.join("\n") + "\n");
@@ -80,29 +78,34 @@ fn diff(separate: &[String], chain: &[String]) -> String {
     shown
 }
 
-/// A reply without the name that Postfix gave to the message.
-fn without_queue_id(reply: &str) -> String {
-    match reply.split_once("queued as ") {
+/// A line of a reply, without the name that Postfix gave to the message.
+pub(super) fn reply_line(line: &[u8]) -> String {
+    let line = escape(line);
+    match line.split_once("queued as ") {
         Some((before, _)) => format!("{before}queued as ..."),
-        None => reply.to_owned(),
+        None => line,
     }
 }
 
 /// Events without what may differ: where the body is cut into packets, and sessions that were over before they began
-/// for the filter.
-fn comparable(events: &[String]) -> Vec<String> {
+/// for the filter. Bodies are there with their lines.
+fn comparable(events: &[String], mut bodies: &[u8]) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    let mut body = 0;
-    for event in events {
-        if let Some(size) = event.strip_prefix("body ") {
-            body += size.parse::<usize>().expect("a size is a number");
+    let mut size = 0;
+    for event in events.iter().map(Some).chain([None]) {
+        if let Some(more) = event.and_then(|event| event.strip_prefix("body ")) {
+            size += more.parse::<usize>().expect("a size is a number");
             continue;
         }
-        if body > 0 {
-            lines.push(format!("body {body}"));
-            body = 0;
+        if size > 0 {
+            let (body, rest) = bodies.split_at(size);
+            lines.push(format!("body {size}"));
+            lines.extend(body.split_inclusive(|byte| *byte == b'\n').map(|line| format!("> {}", escape(line))));
+            (bodies, size) = (rest, 0);
         }
-        if event != "close" || lines.last().is_some_and(|last| last != "close") {
+        if let Some(event) = event
+            && (event != "close" || lines.last().is_some_and(|last| last != "close"))
+        {
             lines.push(without_own_values(event));
         }
     }
@@ -123,7 +126,9 @@ mod tests {
         let log = EventLog::default();
         log.plain("eoh");
         log.macro_value("i", Some(b"4F"));
-        chunks.iter().for_each(|chunk| log.body(chunk));
+        for chunk in chunks {
+            log.body(chunk);
+        }
         log.plain("eom");
         let mut trace = Trace::default();
         trace.events("a", &log);
@@ -135,7 +140,7 @@ mod tests {
         let whole = seen(&[b"one\r\ntwo\r\n"]);
         assert_eq!(whole.differences(&seen(&[b"one\r", b"\ntwo\r\n"]), &[]), [""; 0]);
         let other = whole.differences(&seen(&[b"one\r\ntwi\r\n"]), &[]);
-        assert!(other[0].contains("-two\\r\\n\n+twi\\r\\n"), "{other:?}");
+        assert!(other[0].contains("-> two\\r\\n\n+> twi\\r\\n"), "{other:?}");
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct Rule {
 pub struct Matcher {
     /// Only in this message of the connection, counted by MAIL from 1.
     pub message: Option<u32>,
+    /// Only in messages of this sender, given as the path with its brackets.
+    pub sender: Option<Vec<u8>>,
     /// Only the n-th time that this stage comes in the message, from 1.
     pub nth: Option<u32>,
     /// Only for this argument: see [`Script::actions`].
@@ -152,6 +154,7 @@ pub enum Edit {
 #[derive(Clone, Debug, Default)]
 pub struct Position {
     message: u32,
+    sender: Vec<u8>,
     counts: BTreeMap<Stage, u32>,
 }
 
@@ -176,9 +179,10 @@ impl Script {
         stage: Stage,
         argument: &[u8],
     ) -> impl Iterator<Item = &'a Action> + use<'a> {
-        let nth = position.count(stage);
+        let nth = position.count(stage, argument);
         let here = |matcher: &Matcher| {
             matcher.message.is_none_or(|message| message == position.message)
+                && matcher.sender.as_ref().is_none_or(|sender| *sender == position.sender)
                 && matcher.nth.is_none_or(|wanted| wanted == nth)
                 && matcher.argument.as_ref().is_none_or(|wanted| match stage {
                     Stage::Header => wanted.eq_ignore_ascii_case(argument),
@@ -197,9 +201,10 @@ impl Script {
 }
 
 impl Position {
-    fn count(&mut self, stage: Stage) -> u32 {
+    fn count(&mut self, stage: Stage, argument: &[u8]) -> u32 {
         if stage == Stage::Mail {
             self.message += 1;
+            self.sender = argument.to_vec();
             self.counts.clear();
         }
         let count = self.counts.entry(stage).or_default();

@@ -73,6 +73,7 @@ fn rule(words: &mut Words<'_>) -> Result<Rule, String> {
         let argument = words.bytes("an action")?;
         match argument.as_slice() {
             b"message" if !quoted => matcher.message = Some(words.number("a message number")?),
+            b"from" if !quoted => matcher.sender = Some(words.bytes("a sender")?),
             b"nth" if !quoted => matcher.nth = Some(words.number("a number")?),
             _ if quoted && matcher.argument.is_none() => matcher.argument = Some(argument),
             _ => {
@@ -288,6 +289,15 @@ mod tests {
         assert_eq!([count(Stage::Mail, b"<a>"), count(Stage::Rcpt, b"<b>")], [0, 0]);
         assert_eq!([count(Stage::Mail, b"<a>"), count(Stage::Rcpt, b"<b>")], [0, 1]);
         assert_eq!([count(Stage::Header, b"Subject"), count(Stage::Header, b"Subject")], [0, 1]);
+    }
+
+    #[test]
+    fn rules_can_be_for_the_messages_of_a_sender() {
+        let script = parse("on eom from <a> reject\n").unwrap();
+        let mut at = Position::default();
+        let mut count = |stage, argument: &[u8]| script.actions(&mut at, stage, argument).count();
+        assert_eq!([count(Stage::Mail, b"<b>"), count(Stage::EndOfMessage, b"")], [0, 0]);
+        assert_eq!([count(Stage::Mail, b"<a>"), count(Stage::EndOfMessage, b"")], [0, 1]);
     }
 
     #[test]
