@@ -14,8 +14,9 @@ use crate::message::compile::net::{self, Entry};
 /// What the filters of a chain edit of a message, filter by filter in the chain's order.
 pub(super) struct Draft {
     rules: EditSpace,
-    /// The header as it came.
+    /// The header and the recipients as they came.
     received: Vec<Field>,
+    recipients: Vec<Path>,
     turns: Vec<Turn>,
     /// The header as the MTA would have it after so many turns.
     model: Option<Model>,
@@ -95,8 +96,8 @@ impl Turn {
 }
 
 impl Draft {
-    pub(super) fn new(rules: EditSpace, received: Vec<Field>) -> Self {
-        Self { rules, received, turns: Vec::new(), model: None, applied: 0, holds: Vec::new() }
+    pub(super) fn new(rules: EditSpace, received: Vec<Field>, recipients: Vec<Path>) -> Self {
+        Self { rules, received, recipients, turns: Vec::new(), model: None, applied: 0, holds: Vec::new() }
     }
 
     /// Takes the edits of the next filter.
@@ -254,10 +255,11 @@ impl Draft {
 
     /// Recipients to remove, and then those to add that are not removed later.
     fn recipients(&self, profile: Profile, edits: &mut Vec<Edit<Bytes>>) {
-        let mut model = Model::new(profile, Message::default());
+        let given = self.recipients.clone();
+        // What was added, by which edit; those of the client were by none.
+        let mut there: Vec<(Option<usize>, Path)> = given.iter().map(|path| (None, path.clone())).collect();
+        let mut model = Model::new(profile, Message { recipients: given, ..Message::default() });
         let mut deleted: Vec<&Edit<Bytes>> = Vec::new();
-        // What was added, by which edit.
-        let mut added: Vec<(usize, Path)> = Vec::new();
         let all: Vec<&Edit<Bytes>> = self.turns.iter().flat_map(|turn| &turn.edits).collect();
         let mut made = vec![0_usize; all.len()];
         for (at, edit) in all.iter().enumerate() {
@@ -268,7 +270,7 @@ impl Draft {
                     }
                     if model.apply(edit) == Ok(Applied::Done) {
                         let mut left = model.recipients().iter().peekable();
-                        added.retain(|(_, path)| left.next_if(|left| *left == path).is_some());
+                        there.retain(|(_, path)| left.next_if(|left| *left == path).is_some());
                     }
                 }
                 Edit::AddRecipient { .. } | Edit::AddRecipientWithArgs { .. } => {
@@ -277,12 +279,14 @@ impl Draft {
                     let _ = model.apply(edit);
                     let new = &model.recipients()[before..];
                     made[at] = new.len();
-                    added.extend(new.iter().map(|path| (at, path.clone())));
+                    there.extend(new.iter().map(|path| (Some(at), path.clone())));
                 }
                 _ => {}
             }
         }
         edits.extend(deleted.into_iter().cloned());
+        let added: Vec<(usize, &Path)> =
+            there.iter().filter_map(|(at, path)| at.map(|at| (at, path))).collect();
         let mut rest = &added[..];
         while let [(at, _), ..] = rest {
             let count = rest.iter().take_while(|(other, _)| other == at).count();

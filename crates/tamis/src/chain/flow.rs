@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tamis_proto::edit::model::Path;
 use tamis_proto::{Stage, Verdict};
 use tokio::time::Instant;
 
@@ -30,6 +31,10 @@ pub(super) struct Message {
     pub(super) content: Option<Box<Content>>,
     /// The filters that are shown the content as it comes; all, if this is none.
     streams_to: Option<usize>,
+    /// The recipients, if edits of theirs may meet.
+    pub(super) recipients: Vec<Path>,
+    /// The last one that came is among them.
+    keeps_last: bool,
     /// The edits so far, of filters whose work was shown to others.
     pub(super) draft: Option<Box<Draft>>,
     /// Filters whose edits are in the draft.
@@ -183,6 +188,14 @@ impl Chain {
 
     /// Takes note of the envelope that filters see who do not want recipients that the MTA rejects.
     fn observe(&mut self, cx: &Context<'_, ()>, stage: Stage, event: &Event) {
+        if let Event::Rcpt(recipient) = event
+            && self.plan.keeps_recipients
+        {
+            self.message.keeps_last = Facts::new(cx.macros()).rejection().is_none();
+            if self.message.keeps_last {
+                self.message.recipients.push(Path::with_args(&recipient.address, recipient.args()));
+            }
+        }
         let is_envelope = matches!(stage, Stage::Connect | Stage::Helo | Stage::Mail | Stage::Rcpt);
         if !self.plan.hides_rejected || !is_envelope || stage == Stage::Rcpt && self.is_rejected(cx) {
             return;
@@ -306,11 +319,13 @@ impl Chain {
                 seat.aborts = seat.can_abort();
             }
         }
-        if extent == Extent::Recipient
-            && answers
-            && let Some(plain) = &mut self.plain
-        {
-            Arc::make_mut(plain).remove_last_recipient();
+        if extent == Extent::Recipient && answers {
+            if self.message.keeps_last {
+                self.message.recipients.pop();
+            }
+            if let Some(plain) = &mut self.plain {
+                Arc::make_mut(plain).remove_last_recipient();
+            }
         }
         if extent == Extent::Connection {
             self.ended = Some(Ended(verdict.clone()));

@@ -26,6 +26,11 @@ const MOST_NAMES: usize = 50;
 pub(super) const CONTENT: Actions =
     Actions::ADD_HEADERS.union(Actions::CHANGE_HEADERS).union(Actions::REPLACE_BODY);
 
+/// Edits of the recipients.
+const RECIPIENTS: Actions = Actions::ADD_RECIPIENTS
+    .union(Actions::ADD_RECIPIENTS_WITH_ARGS)
+    .union(Actions::DELETE_RECIPIENTS);
+
 /// What was negotiated for all filters together, and what follows from it.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -44,6 +49,8 @@ pub(super) struct Plan {
     pub(super) keeps_headers: bool,
     /// The body is kept by the chain, for filters that want it whole or later.
     pub(super) keeps_body: bool,
+    /// So are the recipients.
+    pub(super) keeps_recipients: bool,
     /// Bytes of a packet that all filters take.
     pub(super) payload: usize,
 }
@@ -195,6 +202,11 @@ fn merge(mode: Mode, seats: &[Seat], asked: &[Needs], offer: Offer) -> Plan {
     }
     if plan.keeps_body {
         needs = needs.watch([Stage::Body]);
+    }
+    let edits_recipients = |seat: &Seat| !seat.dry_run && seat.terms.rules.actions().intersects(RECIPIENTS);
+    plan.keeps_recipients = live().filter(|(_, (seat, _))| edits_recipients(seat)).count() > 1;
+    if plan.keeps_recipients {
+        needs = needs.watch([Stage::Rcpt]);
     }
     // A filter that could not negotiate is answered for at the first message.
     if seats.iter().any(|seat| seat.failed.is_some() && !seat.dry_run) {

@@ -146,7 +146,8 @@ impl Chain {
             };
             let content = self.message.content.as_ref();
             let fields = content.map(|content| content.fields()).unwrap_or_default();
-            self.message.draft = Some(Box::new(Draft::new(rules, fields)));
+            let recipients = std::mem::take(&mut self.message.recipients);
+            self.message.draft = Some(Box::new(Draft::new(rules, fields, recipients)));
         }
         for at in self.message.drafted..to {
             let seat = &mut self.seats[at];
