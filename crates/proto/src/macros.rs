@@ -84,7 +84,8 @@ impl MacroTable {
     /// others all. With `until`, which has a turn now, no macros of later stages.
     #[must_use]
     pub fn restricted(&self, lists: &MacroLists, until: Option<Stage>) -> Self {
-        let mut table = Self { current: until.or(self.current), missed: self.missed.clone(), ..Self::default() };
+        let mut table =
+            Self { current: until.or(self.current), missed: self.missed.clone(), ..Self::default() };
         let wanted_at = |stage| match stage {
             // Their macros are those of another stage.
             Stage::Header => Stage::EndOfHeaders,

@@ -239,7 +239,9 @@ impl Draft {
                     let keyword = |arg: &[u8]| {
                         let mut parts = arg.splitn(2, |byte| *byte == b'=');
                         let known = |name: &[u8]| {
-                            ["RET", "ENVID"].into_iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+                            ["RET", "ENVID"]
+                                .into_iter()
+                                .find(|known| name.eq_ignore_ascii_case(known.as_bytes()))
                         };
                         parts.next().and_then(known).filter(|_| parts.next().is_some())
                     };
@@ -315,7 +317,8 @@ impl Draft {
         let mut model = net::model(self.rules.target, &self.received);
         let turn = Turn { by: 0, edits: edits.to_vec(), body: None, own_space: self.rules.own_space };
         apply(&mut model, &turn, self.rules);
-        let wanted: Vec<&Field> = entries.iter().filter(|entry| entry.live).map(|entry| &entry.field).collect();
+        let wanted: Vec<&Field> =
+            entries.iter().filter(|entry| entry.live).map(|entry| &entry.field).collect();
         let made: Vec<Field> = model.finish().headers;
         if wanted.iter().copied().eq(made.iter()) {
             return Ok(());
@@ -405,9 +408,7 @@ fn with_space(edit: Edit<Bytes>) -> Edit<Bytes> {
     let spaced = |value: Bytes| Bytes::from([b" ", &*value].concat());
     match edit {
         Edit::AddHeader { name, value } => Edit::AddHeader { name, value: spaced(value) },
-        Edit::InsertHeader { index, name, value } => {
-            Edit::InsertHeader { index, name, value: spaced(value) }
-        }
+        Edit::InsertHeader { index, name, value } => Edit::InsertHeader { index, name, value: spaced(value) },
         Edit::ChangeHeader { index, name, value } if !value.is_empty() => {
             Edit::ChangeHeader { index, name, value: spaced(value) }
         }
@@ -416,9 +417,8 @@ fn with_space(edit: Edit<Bytes>) -> Edit<Bytes> {
 }
 
 fn without_space(mut edit: Edit<Bytes>) -> Edit<Bytes> {
-    if let Edit::AddHeader { value, .. }
-    | Edit::InsertHeader { value, .. }
-    | Edit::ChangeHeader { value, .. } = &mut edit
+    if let Edit::AddHeader { value, .. } | Edit::InsertHeader { value, .. } | Edit::ChangeHeader { value, .. } =
+        &mut edit
         && value.first() == Some(&b' ')
     {
         *value = value.slice(1..);

@@ -176,8 +176,7 @@ impl Chain {
 
     fn scene<'a>(&self, cx: &Context<'a, ()>, stage: Stage, plain: Option<&'a Envelope>) -> Scene<'a> {
         // A recipient that one filter refused is over for the others, and their message is not.
-        let goes_on =
-            matches!(self.mode, Mode::Parallel(_)) && matches!(stage, Stage::Rcpt | Stage::Unknown);
+        let goes_on = matches!(self.mode, Mode::Parallel(_)) && matches!(stage, Stage::Rcpt | Stage::Unknown);
         let rejected = stage == Stage::Rcpt && self.is_rejected(cx);
         Scene { rejected, goes_on, plain, ..Scene::new(cx.surroundings(), Some(stage)) }
     }

@@ -78,8 +78,8 @@ use tamis_proto::{Needs, Offer};
 use crate::filter::{BoxError, Collect, Context, Event, Filter, Now, Reply};
 use crate::message::Envelope;
 
-use self::flow::Message;
 pub use self::failure::{OnFailure, Unavailable};
+use self::flow::Message;
 pub use self::member::Member;
 use self::member::Seat;
 use self::negotiate::Plan;

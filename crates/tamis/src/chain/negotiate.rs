@@ -5,9 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use tamis_proto::{
-    Actions, Agreement, DataSize, MacroLists, MacroStage, Needs, Offer, Refusal, See, Stage,
-};
+use tamis_proto::{Actions, Agreement, DataSize, MacroLists, MacroStage, Needs, Offer, Refusal, See, Stage};
 use tokio::time::{Instant, sleep_until};
 
 use super::Mode;
@@ -190,11 +188,9 @@ fn merge(mode: Mode, seats: &[Seat], asked: &[Needs], offer: Offer) -> Plan {
     if collects(|collect| collect.envelope) {
         needs = needs.watch([Stage::Connect, Stage::Helo, Stage::Mail, Stage::Rcpt]);
     }
-    let sees_late = |stage: Stage| {
-        live().any(|(at, (seat, _))| is_behind(at) && seat.terms.called.at(stage))
-    };
-    let header_late = sees_late(Stage::Header)
-        || live().any(|(at, (seat, _))| is_behind(at) && seat.terms.collect.headers);
+    let sees_late = |stage: Stage| live().any(|(at, (seat, _))| is_behind(at) && seat.terms.called.at(stage));
+    let header_late =
+        sees_late(Stage::Header) || live().any(|(at, (seat, _))| is_behind(at) && seat.terms.collect.headers);
     plan.keeps_headers = editors > 1 || header_late;
     plan.keeps_body = collects(|collect| collect.body) || sees_late(Stage::Body);
     if plan.keeps_headers || collects(|collect| collect.headers) {
@@ -300,7 +296,9 @@ fn lists(mut needs: Needs, seats: &[Seat], asked: &[Needs], hides_rejected: bool
 fn default_list(stage: MacroStage) -> &'static [&'static str] {
     match stage {
         MacroStage::Connect => &["j", "_", "{daemon_name}", "{daemon_addr}", "{if_name}", "{if_addr}", "v"],
-        MacroStage::Helo => &["{tls_version}", "{cipher}", "{cipher_bits}", "{cert_subject}", "{cert_issuer}"],
+        MacroStage::Helo => {
+            &["{tls_version}", "{cipher}", "{cipher_bits}", "{cert_subject}", "{cert_issuer}"]
+        }
         MacroStage::Mail => &[
             "i",
             "{auth_type}",

@@ -114,9 +114,9 @@ impl Chain {
         range: std::ops::Range<usize>,
     ) -> Result<(Vec<Header<Bytes>>, Option<Body>), BoxError> {
         let spaced = self.plan.spaced;
-        let wants_body = self.seats[range].iter().any(|seat| {
-            seat.is_in() && (seat.terms.collect.body || seat.terms.called.at(Stage::Body))
-        });
+        let wants_body = self.seats[range]
+            .iter()
+            .any(|seat| seat.is_in() && (seat.terms.collect.body || seat.terms.called.at(Stage::Body)));
         let Some(content) = &self.message.content else { return Ok((Vec::new(), None)) };
         let draft = self.message.draft.as_mut().expect("edits were drafted before");
         let headers = match draft.shown() {

@@ -198,6 +198,12 @@ impl<'a, M> Context<'a, M> {
         self.surroundings.view.stage
     }
 
+    /// How long the handler may take from its start, before the [failure policy](crate::Options::on_failure) answers
+    /// for it: for what a filter waits for, and would rather give up by itself.
+    pub fn time_limit(&self) -> Duration {
+        self.surroundings.time
+    }
+
     /// The value of a macro, with or without braces around its name, if the MTA sent it.
     #[doc(alias = "smfi_getsymval")]
     pub fn macro_value(&self, name: &str) -> Option<&[u8]> {

@@ -139,7 +139,9 @@ impl Transaction {
         match &self.body {
             Some(body) => Ok(body),
             None if !self.collect.body => Err(NotCollected::Undeclared("body")),
-            None if self.collector.is_some() || self.is_given_body && !self.complete => Err(NotCollected::Early("body")),
+            None if self.collector.is_some() || self.is_given_body && !self.complete => {
+                Err(NotCollected::Early("body"))
+            }
             None => Err(NotCollected::Lost("body")),
         }
     }

@@ -78,15 +78,15 @@ where
             _ if stage == Stage::Mail => self.begin(cx)?,
             Some(function) => {
                 // Others may have refused recipients.
-                let recipients = cx.envelope()?.all_recipients().len().saturating_sub(usize::from(stage == Stage::Rcpt));
+                let recipients =
+                    cx.envelope()?.all_recipients().len().saturating_sub(usize::from(stage == Stage::Rcpt));
                 function.slot.put(event, cx.macros(), recipients);
                 function
             }
             None => return Ok(self.settled(cx.message, stage)),
         };
         let goes_on = cx.surroundings().goes_on;
-        let mut held =
-            Held { function: Some(function), place: goes_on.then_some(&mut cx.message.function) };
+        let mut held = Held { function: Some(function), place: goes_on.then_some(&mut cx.message.function) };
         let came = held.function.as_mut().expect("it was put there").step().await;
         let function = held.function.take().expect("it stays there");
         drop(held);

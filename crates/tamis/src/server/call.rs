@@ -93,10 +93,7 @@ pub(super) async fn run_alone<T>(handler: impl Future<Output = T>, limit: Durati
     timeout(limit, run_to_end(handler)).await.unwrap_or(Ended::TimedOut(limit))
 }
 
-pub(crate) fn poll<F: Future + ?Sized>(
-    handler: Pin<&mut F>,
-    task: &mut Task<'_>,
-) -> Poll<Ended<F::Output>> {
+pub(crate) fn poll<F: Future + ?Sized>(handler: Pin<&mut F>, task: &mut Task<'_>) -> Poll<Ended<F::Output>> {
     match catch_unwind(AssertUnwindSafe(|| handler.poll(task))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(done)) => Poll::Ready(Ended::Done(done)),

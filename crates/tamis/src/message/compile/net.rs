@@ -172,7 +172,9 @@ impl Net<'_> {
 
     /// Removes what Sendmail generated and a filter does not want.
     fn clear(&mut self, entries: &[Entry]) {
-        let unwanted = entries.iter().filter(|entry| entry.origin == Origin::Own && entry.edited.is_some() && !entry.live);
+        let unwanted = entries
+            .iter()
+            .filter(|entry| entry.origin == Origin::Own && entry.edited.is_some() && !entry.live);
         for entry in unwanted {
             let same = |field: &&Field| field.name.eq_ignore_ascii_case(&entry.field.name);
             let count = self.received.iter().filter(same).count();
@@ -187,7 +189,8 @@ impl Net<'_> {
 
     fn insert(&mut self, entries: &[Entry]) {
         // Sendmail counts deleted fields, Postfix does not.
-        let counts = |entry: &Entry| entry.live || self.target == Target::Sendmail && entry.origin != Origin::Edit;
+        let counts =
+            |entry: &Entry| entry.live || self.target == Target::Sendmail && entry.origin != Origin::Edit;
         let last = entries.iter().rposition(|entry| entry.origin != Origin::Edit && counts(entry));
         let end = last.map_or(0, |last| last + 1);
         let mut names: HashSet<Vec<u8>> = self.received.iter().map(|field| lower(&field.name)).collect();
@@ -201,7 +204,9 @@ impl Net<'_> {
             index = index.saturating_add(1);
         }
         // Fields that Sendmail has a place for of its own.
-        for entry in entries.iter().filter(|entry| entry.origin == Origin::Own && entry.edited.is_some() && entry.live) {
+        for entry in
+            entries.iter().filter(|entry| entry.origin == Origin::Own && entry.edited.is_some() && entry.live)
+        {
             let (name, value) = (entry.field.name.clone(), self.value(&entry.field));
             self.edits.push(Edit::AddHeader { name, value });
         }
