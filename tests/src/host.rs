@@ -42,7 +42,8 @@ pub trait RunningFilter: Send {
 ///
 /// The lines are made by the functions of this type, so that every host writes the same: `connect HOST ADDRESS`,
 /// `helo NAME`, `mail PATH ARGS…`, `rcpt PATH ARGS…`, `rcpt-rejected PATH ARGS…`, `data`, `header NAME=VALUE`,
-/// `eoh`, `body SIZE`, `eom`, `unknown LINE`, `macro NAME=VALUE` or `macro NAME unset`, `abort`, `close`; bytes are written as by [`escape`].
+/// `eoh`, `body SIZE`, `eom`, `unknown LINE`, `macro NAME=VALUE` or `macro NAME unset`, `field NAME=VALUE`,
+/// `kept-body SIZE …`, `abort`, `close`; bytes are written as by [`escape`].
 #[derive(Clone, Debug, Default)]
 pub struct EventLog {
     shared: Arc<(Mutex<Vec<String>>, Condvar)>,
@@ -121,6 +122,18 @@ impl EventLog {
     /// Adds `unknown`: the command line as the MTA sent it.
     pub fn unknown(&self, line: &[u8]) {
         self.push(format!("unknown {}", escape(line)));
+    }
+
+    /// Adds `field` for one that the library kept.
+    pub fn field(&self, name: &[u8], value: &[u8]) {
+        self.push(format!("field {}={}", escape(name), escape(value)));
+    }
+
+    /// Adds `kept-body` for the body that the library kept: its size, and how it begins and ends.
+    pub fn kept_body(&self, body: &[u8]) {
+        const SHOWN: usize = 100;
+        let (start, end) = (&body[..body.len().min(SHOWN)], &body[body.len().saturating_sub(SHOWN)..]);
+        self.push(format!("kept-body {} {} ... {}", body.len(), escape(start), escape(end)));
     }
 
     /// Adds one of the events that have nothing to say: `data`, `eoh`, `eom`, `abort`, `close`.

@@ -114,7 +114,8 @@ impl Builder {
         }
         chown(folder.data(), Some(postfix_uid), None).expect("root can give folders away");
         fs::write(folder.etc().join("main.cf"), self.main_cf(&folder)).expect("the folder is ours");
-        fs::write(folder.etc().join("master.cf"), self.master_cf(&folder, smtp, &others)).expect("the folder is ours");
+        fs::write(folder.etc().join("master.cf"), self.master_cf(&folder, smtp, &others))
+            .expect("the folder is ours");
         let output = File::create(folder.path().join("start.log")).expect("the folder is ours");
         let master = Command::new("postfix")
             .arg("-c")

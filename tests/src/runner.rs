@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,7 +66,12 @@ pub fn run_case(case: &Case, site: &Site, host: &dyn FilterHost) -> Result<(), F
 
 /// Plays the client's part, and keeps the replies; the error says where they were not the expected ones. Between two
 /// sessions it calls `ended`.
-pub(crate) fn converse(dialogue: &[Step], smtp: SocketAddr, replies: &mut Vec<Reply>, ended: &dyn Fn()) -> Result<(), String> {
+pub(crate) fn converse(
+    dialogue: &[Step],
+    smtp: SocketAddr,
+    replies: &mut Vec<Reply>,
+    ended: &dyn Fn(),
+) -> Result<(), String> {
     let connect = || Client::connect(smtp).map_err(|error| format!("the MTA: {error}"));
     let mut client = Some(connect()?);
     let mut last_sent = "the connection was made".to_owned();

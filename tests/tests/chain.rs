@@ -31,7 +31,8 @@ fn main() -> ExitCode {
         }
     };
     let sites = Arc::new(Sites::default());
-    let trials = separate.into_iter().zip(chain).map(|(separate, chain)| trial(separate, chain, sites.clone()));
+    let trials =
+        separate.into_iter().zip(chain).map(|(separate, chain)| trial(separate, chain, sites.clone()));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 

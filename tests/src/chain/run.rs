@@ -119,8 +119,7 @@ impl Report {
         trace.replies(&replies);
         let delivered = take_delivered(site.mta(), site.sink());
         let held = take_held(site.mta());
-        for (place, expected, got) in
-            [("delivered", &case.delivered, delivered), ("held", &case.held, held)]
+        for (place, expected, got) in [("delivered", &case.delivered, delivered), ("held", &case.held, held)]
         {
             match got {
                 Ok(got) => {

@@ -94,7 +94,8 @@ impl Session {
     /// chain (`tamis::chain`, § Two ways to run it). Behind Postfix an earlier filter has all of it by then, a later one
     /// nothing.
     fn comparable(&self, filter: usize, lines: &[String]) -> Vec<String> {
-        const CONTENT: [&str; 7] = ["header ", "eoh", "body ", "> ", "eom", "macro ", "abort"];
+        const CONTENT: [&str; 9] =
+            ["header ", "eoh", "body ", "> ", "eom", "macro ", "field ", "kept-body ", "abort"];
         let mut goes_by = false;
         let mut kept = Vec::new();
         for line in lines {
@@ -149,6 +150,7 @@ fn edits_content(filter: &Member, sender: &str) -> bool {
                 | Edit::ReplaceBody(_)
                 | Edit::AppendBody(_)
         ),
+        Action::Kept(_) => true,
         _ => false,
     };
     let accepts = |action: &Action| *action == Action::Verdict(Verdict::Accept);
@@ -165,7 +167,9 @@ fn outcome(replies: &mut Vec<Reply>, site: &ChainSite) -> Vec<String> {
         [("delivered", take_delivered(site.mta(), site.sink())), ("held", take_held(site.mta()))]
     {
         let mut messages: Vec<Vec<String>> = match got {
-            Ok(got) => got.iter().map(|got| got_lines(got).iter().map(|line| escape(line)).collect()).collect(),
+            Ok(got) => {
+                got.iter().map(|got| got_lines(got).iter().map(|line| escape(line)).collect()).collect()
+            }
             Err(problem) => vec![vec![problem]],
         };
         messages.sort();

@@ -100,7 +100,9 @@ fn comparable(events: &[String], mut bodies: &[u8]) -> Vec<String> {
         if size > 0 {
             let (body, rest) = bodies.split_at(size);
             lines.push(format!("body {size}"));
-            lines.extend(body.split_inclusive(|byte| *byte == b'\n').map(|line| format!("> {}", escape(line))));
+            lines.extend(
+                body.split_inclusive(|byte| *byte == b'\n').map(|line| format!("> {}", escape(line))),
+            );
             (bodies, size) = (rest, 0);
         }
         if let Some(event) = event

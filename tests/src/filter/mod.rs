@@ -1,16 +1,19 @@
 //! The filter under test: a [`Script`] as a Tamis filter.
 
+mod kept;
 mod serving;
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tamis::proto::command::{Client, Envelope};
-use tamis::{Actions, BoxError, Context, Event, Filter, MacroStage, Needs, Reply, SmtpReply, Verdict};
+use tamis::{
+    Actions, BoxError, Collect, Context, Event, Filter, MacroStage, Needs, Reply, SmtpReply, Verdict,
+};
 
 pub use self::serving::{RunningChain, TamisHost, start_chain};
 use crate::host::EventLog;
-use crate::script::{Action, Attention, Edit, Position, Script, Stage, Verdict as Answer};
+use crate::script::{Action, Attention, Edit, KeptEdit, Position, Script, Stage, Verdict as Answer};
 
 /// A script in one connection.
 pub(crate) struct ScriptFilter {
@@ -80,6 +83,20 @@ impl ScriptFilter {
         (stage, Bytes::new())
     }
 
+    /// Writes down what the library kept of the message.
+    async fn note_kept(&self, cx: &Context<'_, BytesMut>) -> Result<(), BoxError> {
+        if self.script.keeps_headers() {
+            for header in cx.headers()?.iter() {
+                self.log.field(header.name().as_bytes(), header.value().as_bytes());
+            }
+        }
+        if self.script.keeps_body() {
+            let body = cx.body()?;
+            self.log.kept_body(&body.to_bytes(usize::MAX).await?);
+        }
+        Ok(())
+    }
+
     fn collects_body(&self) -> bool {
         self.script.all_actions().any(|action| matches!(action, Action::Edit(Edit::AppendBody(_))))
     }
@@ -115,16 +132,31 @@ impl Filter for ScriptFilter {
         needs
     }
 
+    fn collect(&self) -> Collect {
+        let mut collect = Collect::nothing();
+        if self.script.keeps_headers() {
+            collect = collect.headers();
+        }
+        if self.script.keeps_body() {
+            collect = collect.body();
+        }
+        collect
+    }
+
     async fn on(&mut self, cx: &mut Context<'_, BytesMut>, event: Event) -> Reply {
         if let (Event::Body(piece), true) = (&event, self.collects_body()) {
             cx.message.extend_from_slice(piece);
         }
         let Some((stage, argument)) = self.note(cx, &event) else { return Ok(Verdict::Continue) };
+        if stage == Stage::EndOfMessage {
+            self.note_kept(cx).await?;
+        }
         let script = self.script.clone();
         for action in script.actions(&mut self.position, stage, &argument) {
             match action {
                 Action::Sleep(time) => tokio::time::sleep(*time).await,
                 Action::Edit(edit) => apply(cx, edit)?,
+                Action::Kept(edit) => kept::apply(cx, edit).await?,
                 Action::Macro(name) => self.log.macro_value(name, cx.macro_value(name)),
                 Action::Verdict(verdict) => return tamis_verdict(verdict),
             }
@@ -167,7 +199,12 @@ fn apply(cx: &mut Context<'_, BytesMut>, edit: &Edit) -> Result<(), BoxError> {
 
 fn actions(script: &Script) -> Actions {
     script.all_actions().fold(Actions::empty(), |all, action| {
-        let Action::Edit(edit) = action else { return all };
+        let edit = match action {
+            Action::Edit(edit) => edit,
+            Action::Kept(KeptEdit::ExtendBody(_)) => return all | Actions::REPLACE_BODY,
+            Action::Kept(_) => return all | Actions::ADD_HEADERS | Actions::CHANGE_HEADERS,
+            _ => return all,
+        };
         all | match edit {
             Edit::AddHeader { .. } | Edit::InsertHeader { .. } => Actions::ADD_HEADERS,
             Edit::ChangeHeader { .. } => Actions::CHANGE_HEADERS,

@@ -88,6 +88,8 @@ pub enum Action {
     Verdict(Verdict),
     /// Edit the message; only at end of message.
     Edit(Edit),
+    /// Edit what the library keeps of the message; only at end of message.
+    Kept(KeptEdit),
     /// Write down the value of the macro of this name.
     Macro(String),
     /// Take this long.
@@ -110,6 +112,47 @@ pub enum Verdict {
         status: Option<String>,
         lines: Vec<Vec<u8>>,
     },
+}
+
+/// The edits of a message that the library keeps whole, field by field. Fields are counted from 1 over all that the
+/// filter sees; one that is not there is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the library")]
+pub enum KeptEdit {
+    Append {
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Prepend {
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Set {
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    RemoveAll {
+        name: Vec<u8>,
+    },
+    InsertBefore {
+        field: usize,
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    InsertAfter {
+        field: usize,
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Replace {
+        field: usize,
+        value: Vec<u8>,
+    },
+    Remove {
+        field: usize,
+    },
+    /// Replaces the body by itself and these bytes behind it, as a stream.
+    ExtendBody(Vec<u8>),
 }
 
 /// The edits, with the positions and values of the wire: values of several lines have LF inside.
@@ -197,6 +240,17 @@ impl Script {
     /// Every edit and verdict of every rule: what has to be negotiated follows from them.
     pub fn all_actions(&self) -> impl Iterator<Item = &Action> {
         self.rules.iter().flat_map(|rule| &rule.actions)
+    }
+
+    /// Whether the library must keep the header.
+    pub fn keeps_headers(&self) -> bool {
+        let of_header = |action: &Action| matches!(action, Action::Kept(edit) if !matches!(edit, KeptEdit::ExtendBody(_)));
+        self.all_actions().any(of_header)
+    }
+
+    /// Whether the library must keep the body.
+    pub fn keeps_body(&self) -> bool {
+        self.all_actions().any(|action| matches!(action, Action::Kept(KeptEdit::ExtendBody(_))))
     }
 }
 

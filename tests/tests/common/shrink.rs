@@ -14,9 +14,10 @@ pub(crate) fn shrink(mut session: Session, fails: &dyn Fn(&Session) -> bool) -> 
             let mut less = session.clone();
             let letter = less.letters.remove(at);
             for filter in &mut less.filters {
-                filter.script.rules.retain(|rule| {
-                    rule.matcher.sender.as_deref() != Some(letter.sender.as_bytes())
-                });
+                filter
+                    .script
+                    .rules
+                    .retain(|rule| rule.matcher.sender.as_deref() != Some(letter.sender.as_bytes()));
             }
             keep(&mut session, less, fails);
         }
@@ -129,6 +130,7 @@ pub(crate) fn as_case(session: &Session) -> String {
 fn action_words(action: &Action) -> String {
     match action {
         Action::Edit(edit) => crate::edits::words(edit),
+        Action::Kept(edit) => format!("{edit:?}"),
         Action::Verdict(verdict) => format!("{verdict:?}"),
         Action::Macro(name) => format!("macro {name}"),
         Action::Sleep(time) => format!("sleep {time:?}"),
