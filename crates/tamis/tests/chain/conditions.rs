@@ -10,10 +10,8 @@ use crate::support::{ALL, BOTH, Mode, events, mail, play, quiet, says};
 
 /// Plays a session to a chain of a filter with a condition and one without.
 fn run(mode: Mode, mta: &Mta, probe: Probe, condition: Condition) -> Report {
-    let chain = mode
-        .chain()
-        .member(Member::new("conditional", probe).condition(condition))
-        .add("other", quiet().0);
+    let chain =
+        mode.chain().member(Member::new("conditional", probe).condition(condition)).add("other", quiet().0);
     let report = play(mta, chain);
     assert!(report.failures().is_empty(), "{report}");
     report
@@ -174,7 +172,8 @@ fn macros_that_a_condition_looks_at_are_asked_for() {
 }
 
 fn tried(act: impl Fn(&Event) -> Act + Send + Sync + 'static) -> (Probe, Notes) {
-    let needs = Needs::everything().require(Actions::ADD_HEADERS | Actions::REPLACE_BODY | Actions::ADD_RECIPIENTS);
+    let needs =
+        Needs::everything().require(Actions::ADD_HEADERS | Actions::REPLACE_BODY | Actions::ADD_RECIPIENTS);
     Probe::new(needs, move |cx, event| {
         if matches!(event, Event::EndOfMessage) {
             cx.add_header("X-Tried", "1").unwrap();
@@ -208,7 +207,8 @@ fn what_a_filter_that_is_tried_out_says_is_not_told_to_the_mta() {
                 let (probe, _) = tried(move |event| {
                     Act::SayNow(if event.stage() == Some(stage) { said.clone() } else { Verdict::Continue })
                 });
-                let chain = mode.chain().member(Member::new("tried", probe).dry_run()).add("other", quiet().0);
+                let chain =
+                    mode.chain().member(Member::new("tried", probe).dry_run()).add("other", quiet().0);
                 let report = play(&mail(Mta::postfix()), chain);
                 assert!(report.message().is_some(), "{verdict} at {stage} {report}");
                 assert_eq!(report.message().unwrap().recipients().len(), 2);

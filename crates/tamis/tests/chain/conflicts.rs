@@ -43,8 +43,7 @@ fn two(
         let all = record.conflicts.iter().map(|c| format!("{} {} {}", c.what, c.first, c.second));
         notes.lock().unwrap().extend(all);
     };
-    let chain =
-        Chain::parallel().add("one", Edits(one)).add("two", Edits(two)).observer(Arc::new(observer));
+    let chain = Chain::parallel().add("one", Edits(one)).add("two", Edits(two)).observer(Arc::new(observer));
     let mta = mta.lenient().message("A: 1\nB: 2\nA: 3\nC: 4\n\nHi!\n");
     let report = play(&mta, chain);
     assert!(report.failures().is_empty(), "{report}");
@@ -102,7 +101,10 @@ fn of_two_new_bodies_and_senders_the_later_filter_s_counts_and_a_warning_names_b
             },
         );
         let message = report.message().unwrap();
-        assert_eq!((message.body(), &*message.sender().address), (b"two\r\n".to_vec(), &b"two@example.com"[..]));
+        assert_eq!(
+            (message.body(), &*message.sender().address),
+            (b"two\r\n".to_vec(), &b"two@example.com"[..])
+        );
         assert_eq!(conflicts, ["sender one two", "body one two"]);
     }
 }
@@ -180,7 +182,8 @@ fn what_a_later_filter_of_a_pipeline_takes_back_is_never_sent() {
         cx.replace_body("two\r\n")?;
         go(cx)
     });
-    let report = play(&Mta::postfix().message("A: 1\n\nHi!\n"), Chain::pipeline().add("one", one).add("two", two));
+    let report =
+        play(&Mta::postfix().message("A: 1\n\nHi!\n"), Chain::pipeline().add("one", one).add("two", two));
     let names: Vec<_> = report.edits().iter().map(|(edit, _)| edit.name()).collect();
     assert_eq!(names, ["add-recipient", "replace-body"], "{report}");
     assert_eq!(report.message().unwrap().body(), b"two\r\n");

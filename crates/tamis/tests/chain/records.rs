@@ -24,7 +24,11 @@ fn an_observer_is_told_what_each_filter_did_about_each_message() {
             Act::SayNow(Verdict::Continue)
         });
         let (fails, _) = Probe::new(Needs::everything(), |_, event| {
-            if event.stage() == Some(Stage::Data) { Act::FailNow("broken") } else { Act::SayNow(Verdict::Continue) }
+            if event.stage() == Some(Stage::Data) {
+                Act::FailNow("broken")
+            } else {
+                Act::SayNow(Verdict::Continue)
+            }
         });
         let (accepts, _) = Probe::new(Needs::everything(), |_, event| {
             Act::Say(if event.stage() == Some(Stage::Rcpt) { Verdict::Accept } else { Verdict::Continue })
@@ -83,7 +87,12 @@ fn each_message_is_logged_in_one_line() {
         let lines = log.text();
         let lines: Vec<_> = lines.lines().filter(|line| line.contains("tamis::chain::record")).collect();
         assert_eq!(lines.len(), 1, "{lines:?}");
-        for part in ["verdict=\"550 5.7.1 never\"", "stage=\"data\"", "quiet: continue", "refuses: 550 5.7.1 never at data"] {
+        for part in [
+            "verdict=\"550 5.7.1 never\"",
+            "stage=\"data\"",
+            "quiet: continue",
+            "refuses: 550 5.7.1 never at data",
+        ] {
             assert!(lines[0].contains(part), "{part} in {}", lines[0]);
         }
     }
