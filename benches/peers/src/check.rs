@@ -80,12 +80,10 @@ fn check_answers(scenario: Scenario, report: &Report) -> Result<(), BoxError> {
     let silent = scenario == Scenario::NoReply;
     for step in &report.steps {
         let right = match (step.stage, &step.outcome) {
-            (Stage::EndOfMessage, Outcome::Verdict(_)) => true,
-            (Stage::EndOfMessage, _) => false,
+            (Stage::EndOfMessage, outcome) => matches!(outcome, Outcome::Verdict(_)),
             (Stage::Connect | Stage::Helo, Outcome::NotSent | Outcome::NoReply) => true,
             (stage, Outcome::NotSent) => silent && stage != Stage::Body,
-            (_, Outcome::Verdict(_)) => !silent,
-            (_, _) => silent,
+            (_, outcome) => silent == (*outcome == Outcome::NoReply),
         };
         if !right {
             return Err(format!("{}: {:?}", step.stage, step.outcome).into());

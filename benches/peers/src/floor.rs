@@ -143,5 +143,7 @@ fn push_frame(to: &mut Vec<u8>, letter: u8, payload: &[&[u8]]) {
     let length = 1 + payload.iter().map(|part| part.len()).sum::<usize>();
     to.extend(u32::try_from(length).expect("only short frames are made here").to_be_bytes());
     to.push(letter);
-    payload.iter().for_each(|part| to.extend_from_slice(part));
+    for part in payload {
+        to.extend_from_slice(part);
+    }
 }

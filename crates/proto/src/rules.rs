@@ -35,6 +35,10 @@ pub struct Rules {
     pub drop_skipped_body: bool,
     /// A sender that cannot be read aborts a message that never began (spec §6.6).
     pub abort_unreadable_sender: bool,
+    /// The last byte of connect, helo, header and unknown is NUL, even behind bytes that are ignored (spec §2.3, §2.8).
+    pub need_final_nul: bool,
+    /// Macros can still be looked up when the connection ends (spec §2.14).
+    pub keep_macros_to_the_end: bool,
 }
 
 impl Rules {
@@ -54,6 +58,8 @@ impl Rules {
             edit_last_piece: false,
             drop_skipped_body: true,
             abort_unreadable_sender: false,
+            need_final_nul: false,
+            keep_macros_to_the_end: false,
         }
     }
 
@@ -73,6 +79,8 @@ impl Rules {
             edit_last_piece: true,
             drop_skipped_body: false,
             abort_unreadable_sender: true,
+            need_final_nul: true,
+            keep_macros_to_the_end: true,
         }
     }
 

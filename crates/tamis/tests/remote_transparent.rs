@@ -70,7 +70,7 @@ impl Random {
     }
 
     fn verdict(&self, stage: Stage) -> Verdict {
-        if self.chance("whether") % self.script.rarely != 0 {
+        if !self.chance("whether").is_multiple_of(self.script.rarely) {
             return Verdict::Continue;
         }
         match self.chance("which") % 8 {
@@ -104,7 +104,10 @@ impl Random {
             5 => Edit::AddRecipientWithArgs { address, args: Some(Bytes::from_static(b"NOTIFY=NEVER")) },
             6 => Edit::DeleteRecipient { address: Bytes::from_static(b"<0@example.com>") },
             7 => Edit::Quarantine { reason: Bytes::from_static(b"look") },
-            _ => Edit::ReplaceBody(Bytes::from(vec![b'b'; self.chance("body") as usize % 100_000])),
+            _ => {
+                let length = usize::try_from(self.chance("body") % 100_000).unwrap();
+                Edit::ReplaceBody(Bytes::from(vec![b'b'; length]))
+            }
         }
     }
 }
@@ -148,7 +151,7 @@ impl Filter for Random {
 /// A step of the MTA's.
 #[derive(Clone, Debug)]
 enum Act {
-    Mail(Mail),
+    Mail(Box<Mail>),
     Unknown,
     Helo,
     Abort,
@@ -345,7 +348,7 @@ fn mail() -> impl Strategy<Value = Mail> {
 
 fn session() -> impl Strategy<Value = Session> {
     let act = prop_oneof![
-        4 => mail().prop_map(Act::Mail),
+        4 => mail().prop_map(|mail| Act::Mail(Box::new(mail))),
         1 => Just(Act::Unknown),
         1 => Just(Act::Helo),
         1 => Just(Act::Abort),

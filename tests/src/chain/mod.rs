@@ -8,7 +8,7 @@ mod session;
 mod site;
 mod trace;
 
-pub use self::run::{Arranged, run_case};
+pub use self::run::{Arranged, Way, run_case};
 pub use self::session::{Letter, Session};
 pub use self::site::ChainSite;
 pub use self::trace::Trace;

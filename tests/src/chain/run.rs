@@ -6,15 +6,39 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{ChainSite, Trace};
-use crate::case::{Arrangement, ChainCase, Member, Mode};
-use crate::filter::{RunningChain, TamisHost, start_chain};
+use crate::case::{ChainCase, Member, Mode};
+use crate::filter::{RunningChain, TamisHost};
 use crate::host::{EventLog, FilterHost as _, RunningFilter};
 use crate::runner::{Failure, check_lines, check_messages, converse, take_delivered, take_held};
 
 /// How long Postfix may take to say goodbye to the filters.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Filters that run in one of the two ways; they stop when dropped.
+/// The ways to put several filters to Postfix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Each on a socket of its own, which Postfix connects to.
+    Separate,
+    /// As a chain.
+    Chain,
+    /// As a chain that asks filters on sockets of their own.
+    ChainOfRemotes,
+}
+
+impl Way {
+    /// Those that have to be as separate filters are.
+    pub const CHAINS: [Self; 2] = [Self::Chain, Self::ChainOfRemotes];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Separate => "separate",
+            Self::Chain => "chain",
+            Self::ChainOfRemotes => "chain of remotes",
+        }
+    }
+}
+
+/// Filters that run in one of the ways; they stop when dropped.
 pub struct Arranged {
     smtp: SocketAddr,
     filters: Vec<(String, EventLog)>,
@@ -29,15 +53,9 @@ enum Running {
 
 impl Arranged {
     /// Starts filters; when this returns they accept connections.
-    pub fn start(
-        arrangement: Arrangement,
-        mode: Mode,
-        members: &[Member],
-        memory: Option<usize>,
-        site: &ChainSite,
-    ) -> Self {
-        let (smtp, logs, running) = match arrangement {
-            Arrangement::Separate => {
+    pub fn start(way: Way, mode: Mode, members: &[Member], memory: Option<usize>, site: &ChainSite) -> Self {
+        let (smtp, logs, running) = match way {
+            Way::Separate => {
                 let (smtp, listen) = site.separate(members.len());
                 let host = TamisHost::new().memory(memory);
                 let filters = members.iter().zip(&listen);
@@ -46,9 +64,12 @@ impl Arranged {
                 let logs = filters.iter().map(|filter| filter.log().clone()).collect();
                 (smtp, logs, Running::Separate { _filters: filters })
             }
-            Arrangement::Chain => {
+            Way::Chain | Way::ChainOfRemotes => {
                 let (smtp, listen) = site.chain();
-                let chain = start_chain(mode, members, memory, &listen);
+                let chain = match way {
+                    Way::Chain => RunningChain::start(mode, members, memory, &listen),
+                    _ => RunningChain::start_remote(mode, members, memory, &listen),
+                };
                 (smtp, chain.logs().to_vec(), Running::Chain { _chain: chain })
             }
         };
@@ -83,10 +104,12 @@ impl Arranged {
 pub fn run_case(separate: &ChainCase, chain: &ChainCase, site: &ChainSite) -> Result<(), Failure> {
     let log_before = site.mta().log().len();
     let mut report = Report::default();
-    let in_chain = report.play(Arrangement::Chain, chain, site);
-    if chain.mode == Mode::Pipeline {
-        let one_by_one = report.play(Arrangement::Separate, separate, site);
-        report.problems.extend(one_by_one.differences(&in_chain, &chain.differing));
+    let one_by_one = (chain.mode == Mode::Pipeline).then(|| report.play(Way::Separate, separate, site));
+    for way in Way::CHAINS {
+        let in_chain = report.play(way, chain, site);
+        let differences = one_by_one.as_ref().map(|one| one.differences(&in_chain, &chain.differing));
+        let differences = differences.into_iter().flatten();
+        report.problems.extend(differences.map(|difference| format!("{}: {difference}", way.name())));
     }
     if report.problems.is_empty() {
         return Ok(());
@@ -107,8 +130,8 @@ struct Report {
 }
 
 impl Report {
-    fn play(&mut self, arrangement: Arrangement, case: &ChainCase, site: &ChainSite) -> Trace {
-        let arranged = Arranged::start(arrangement, case.mode, &case.filters, case.memory, site);
+    fn play(&mut self, way: Way, case: &ChainCase, site: &ChainSite) -> Trace {
+        let arranged = Arranged::start(way, case.mode, &case.filters, case.memory, site);
         let (mut problems, mut replies, mut trace) = (Vec::new(), Vec::new(), Trace::default());
         let sessions = Cell::new(0);
         let ended = || {
@@ -134,10 +157,10 @@ impl Report {
             let unexpected = check_lines(&member.events, &lines);
             problems.extend(unexpected.into_iter().map(|problem| format!("{}: {problem}", member.name)));
             let seen = lines.iter().filter(|line| !line.starts_with("> "));
-            let seen = seen.map(|line| format!("{} {}: {line}", arrangement.name(), member.name));
+            let seen = seen.map(|line| format!("{} {}: {line}", way.name(), member.name));
             self.events.extend(seen);
         }
-        self.problems.extend(problems.iter().map(|problem| format!("{}: {problem}", arrangement.name())));
+        self.problems.extend(problems.iter().map(|problem| format!("{}: {problem}", way.name())));
         trace
     }
 }

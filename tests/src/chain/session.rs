@@ -3,8 +3,8 @@
 use std::io;
 
 use super::trace::diff;
-use super::{Arranged, ChainSite, Trace};
-use crate::case::{Arrangement, Member, Mode};
+use super::{Arranged, ChainSite, Trace, Way};
+use crate::case::{Member, Mode};
 use crate::runner::{got_lines, take_delivered, take_held};
 use crate::script::{Action, Edit, Rule, Stage, Verdict};
 use crate::smtp::{Client, Reply};
@@ -43,10 +43,18 @@ struct Played {
 }
 
 impl Session {
-    /// Plays it in both ways, and tells what differs.
+    /// Plays it in all ways, and tells what differs.
     pub fn differences(&self, site: &ChainSite) -> Vec<String> {
-        let separate = self.play(Arrangement::Separate, site);
-        let chain = self.play(Arrangement::Chain, site);
+        let separate = self.play(Way::Separate, site);
+        let ways = Way::CHAINS.into_iter();
+        ways.flat_map(|way| {
+            let differences = self.compared(&separate, &self.play(way, site)).into_iter();
+            differences.map(move |difference| format!("{way:?}: {difference}"))
+        })
+        .collect()
+    }
+
+    fn compared(&self, separate: &Played, chain: &Played) -> Vec<String> {
         let mut all = Vec::new();
         for (at, (one, other)) in separate.outcomes.iter().zip(&chain.outcomes).enumerate() {
             if one != other {
@@ -67,8 +75,8 @@ impl Session {
         all
     }
 
-    fn play(&self, arrangement: Arrangement, site: &ChainSite) -> Played {
-        let arranged = Arranged::start(arrangement, Mode::Pipeline, &self.filters, self.memory, site);
+    fn play(&self, way: Way, site: &ChainSite) -> Played {
+        let arranged = Arranged::start(way, Mode::Pipeline, &self.filters, self.memory, site);
         let mut outcomes = Vec::new();
         let mut replies = Vec::new();
         let mut client = Client::connect(arranged.smtp()).expect("Postfix takes connections");

@@ -11,7 +11,7 @@ use tamis::{
     Actions, BoxError, Collect, Context, Event, Filter, MacroStage, Needs, Reply, SmtpReply, Verdict,
 };
 
-pub use self::serving::{RunningChain, TamisHost, start_chain};
+pub use self::serving::{RunningChain, TamisHost};
 use crate::host::EventLog;
 use crate::script::{Action, Attention, Edit, KeptEdit, Position, Script, Stage, Verdict as Answer};
 

@@ -2,11 +2,14 @@
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::ready;
 
 use tamis_peers::floor::{CONTINUE, Floor, Next, READ};
 use tamis_peers::{Scenario, WAIT, arguments};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 
 #[tokio::main(flavor = "current_thread")]
@@ -31,11 +34,7 @@ async fn serve(mut stream: UnixStream, scenario: Scenario) -> io::Result<()> {
     let mut floor = Floor::new(scenario);
     let mut answers = Vec::new();
     loop {
-        stream.readable().await?;
-        let next = match read(&stream, &mut floor, &mut answers) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-            read => read?,
-        };
+        let next = read(&mut stream, &mut floor, &mut answers).await?;
         if !answers.is_empty() {
             stream.write_all(&answers).await?;
             floor.reuse(&mut answers);
@@ -51,9 +50,18 @@ async fn serve(mut stream: UnixStream, scenario: Scenario) -> io::Result<()> {
     }
 }
 
-fn read(stream: &UnixStream, floor: &mut Floor, answers: &mut Vec<u8>) -> io::Result<Next> {
-    BUF.with_borrow_mut(|buf| match stream.try_read(buf)? {
-        0 => Ok(Next::Close),
-        count => Ok(floor.take(&buf[..count], answers)),
+/// Waits and reads in one: `poll_read` knows from a read that comes back short that there is nothing more yet.
+async fn read(stream: &mut UnixStream, floor: &mut Floor, answers: &mut Vec<u8>) -> io::Result<Next> {
+    poll_fn(|task| {
+        BUF.with_borrow_mut(|buf| {
+            let mut buf = ReadBuf::new(buf);
+            ready!(Pin::new(&mut *stream).poll_read(task, &mut buf))?;
+            let next = match buf.filled() {
+                [] => Next::Close,
+                bytes => floor.take(bytes, answers),
+            };
+            Ok(next).into()
+        })
     })
+    .await
 }

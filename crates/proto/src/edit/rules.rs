@@ -2,6 +2,7 @@
 
 use super::{Edit, validate};
 use crate::error::Misuse;
+use crate::frame::MAX_PAYLOAD;
 use crate::negotiate::{Actions, DataSize};
 
 /// What was negotiated about modifications: which ones, and how large they may be. Allows nothing by default.
@@ -56,8 +57,13 @@ impl EditRules {
         if !self.actions.contains(action) {
             return Err(Misuse::DisabledAction(action));
         }
-        let (length, limit) = (edit.payload_len(), self.payload());
-        if length > limit && !matches!(edit, Edit::ReplaceBody(_)) {
+        let length = match edit {
+            // It leaves in as many packets as it takes, of which none is longer.
+            Edit::ReplaceBody(body) => body.as_ref().len().min(MAX_PAYLOAD),
+            edit => edit.payload_len(),
+        };
+        let limit = self.payload();
+        if length > limit {
             return Err(Misuse::TooLong { length, limit });
         }
         if self.any_text {

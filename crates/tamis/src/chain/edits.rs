@@ -57,7 +57,7 @@ pub(super) enum NewBody {
 
 /// Two filters that changed the same thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Conflict {
+pub(super) struct Clash {
     pub(super) what: String,
     pub(super) first: usize,
     pub(super) second: usize,
@@ -68,7 +68,7 @@ pub(super) struct Conflict {
 pub(super) struct Change {
     pub(super) edits: Vec<Edit<Bytes>>,
     pub(super) replacement: Option<Replacement>,
-    pub(super) conflicts: Vec<Conflict>,
+    pub(super) conflicts: Vec<Clash>,
 }
 
 impl Turn {
@@ -88,6 +88,11 @@ impl Turn {
         }
         let pieces = (!pieces.is_empty()).then_some(NewBody::Pieces(pieces));
         Self { by, edits: rest, body: replacement.map(NewBody::Whole).or(pieces), own_space }
+    }
+
+    /// What was asked for, and whether a new body was.
+    pub(super) fn summary(&self) -> (Vec<Edit<Bytes>>, bool) {
+        (self.edits.clone(), self.body.is_some())
     }
 
     fn edits_header(&self) -> bool {
@@ -156,7 +161,7 @@ impl Draft {
                 let later = net::entries(&model, &self.received, turn.by);
                 master = net::merge(master, later, |first, second, field| {
                     let what = format!("header field {}", field.name.escape_ascii());
-                    conflicts.push(Conflict { what, first, second });
+                    conflicts.push(Clash { what, first, second });
                 });
             }
             self.compile(&master, &mut change)?;
@@ -164,7 +169,7 @@ impl Draft {
         let bodies: Vec<usize> =
             self.turns.iter().filter(|turn| turn.body.is_some()).map(|turn| turn.by).collect();
         for pair in bodies.windows(2) {
-            conflicts.push(Conflict { what: "body".to_owned(), first: pair[0], second: pair[1] });
+            conflicts.push(Clash { what: "body".to_owned(), first: pair[0], second: pair[1] });
         }
         self.put_body(&mut change);
         change.conflicts = conflicts;
@@ -205,7 +210,7 @@ impl Draft {
     }
 
     /// Quarantine, sender and recipients.
-    fn envelope(&self, conflict: &mut dyn FnMut(Conflict)) -> Change {
+    fn envelope(&self, conflict: &mut dyn FnMut(Clash)) -> Change {
         let mut edits: Vec<Edit<Bytes>> = self.quarantine().into_iter().collect();
         let profile = net::profile(self.rules.target);
         edits.extend(self.sender(profile, conflict));
@@ -213,7 +218,7 @@ impl Draft {
         Change { edits, ..Change::default() }
     }
 
-    fn sender(&self, profile: Profile, conflict: &mut dyn FnMut(Conflict)) -> Option<Edit<Bytes>> {
+    fn sender(&self, profile: Profile, conflict: &mut dyn FnMut(Clash)) -> Option<Edit<Bytes>> {
         let mut last: Option<usize> = None;
         let mut new: Option<Bytes> = None;
         let mut all_args: Vec<Bytes> = Vec::new();
@@ -227,7 +232,7 @@ impl Draft {
             if let Some(first) = last.replace(by).filter(|first| *first != by)
                 && new.as_ref() != Some(address)
             {
-                conflict(Conflict { what: "sender".to_owned(), first, second: by });
+                conflict(Clash { what: "sender".to_owned(), first, second: by });
             }
             new = Some(address.clone());
             if let Some(args) = args {

@@ -11,6 +11,7 @@ use super::content::{Content, cut};
 use super::edits::Draft;
 use super::failure::Failure;
 use super::member::Seat;
+use super::record::{FilterRecord, Record, TARGET};
 use super::scene::Scene;
 use super::step::Step;
 use super::verdict::{Decision, Ended, Extent};
@@ -20,12 +21,15 @@ use crate::message::{Envelope, Facts};
 
 /// The message that is open, as far as it is all filters' business.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they say different things")]
 pub(super) struct Message {
     pub(super) open: bool,
     /// Some filters are out of it, or of its body.
     pub(super) some_are_out: bool,
     /// It is refused, which the MTA is told as soon as it can be.
     doomed: Option<Verdict>,
+    /// What is written down of it, if somebody wants to know.
+    pub(super) record: Option<Box<Record>>,
     /// Its content has begun.
     has_content: bool,
     pub(super) content: Option<Box<Content>>,
@@ -49,13 +53,16 @@ impl Chain {
             self.end_message();
             self.begin_message();
         }
+        self.note_queue_id(cx);
         self.observe(cx, stage, &event);
         if let Some(verdict) = self.foregone(stage) {
             return Now::Done(Ok(verdict));
         }
+        let plain = self.plain.clone();
+        let scene = self.scene(cx, stage, plain.as_deref());
         let mut step = Step::new(stage, 0..self.seats.len());
         if matches!(stage, Stage::Header | Stage::EndOfHeaders | Stage::Body | Stage::EndOfMessage) {
-            self.begin_content(cx);
+            self.begin_content(cx, &scene);
             step.range = 0..self.message.streams_to.unwrap_or(self.seats.len());
             if let Some(content) = &mut self.message.content {
                 step.keeps = !content.keep(&event, self.plan.keeps_headers);
@@ -69,8 +76,6 @@ impl Chain {
                 self.give_body(&step);
             }
         }
-        let plain = self.plain.clone();
-        let scene = self.scene(cx, stage, plain.as_deref());
         self.advance(&scene, &mut step, &event);
         if !step.waits && !self.hands_over(&step) {
             match self.conclude(cx, &mut step) {
@@ -119,6 +124,22 @@ impl Chain {
     fn give_up(&mut self, error: BoxError) -> BoxError {
         self.end_message();
         error
+    }
+
+    fn note_queue_id(&mut self, cx: &Context<'_, ()>) {
+        if let Some(record) = &mut self.message.record
+            && record.queue_id.is_none()
+        {
+            record.queue_id = cx.queue_id().map(Bytes::copy_from_slice);
+        }
+    }
+
+    fn note_verdict(&mut self, stage: Stage, verdict: &Verdict) {
+        if let Some(record) = &mut self.message.record
+            && stage.in_message()
+        {
+            record.verdict = Some((stage, verdict.clone()));
+        }
     }
 
     /// Whether filters need time.
@@ -178,7 +199,7 @@ impl Chain {
         // A recipient that one filter refused is over for the others, and their message is not.
         let goes_on = matches!(self.mode, Mode::Parallel(_)) && matches!(stage, Stage::Rcpt | Stage::Unknown);
         let rejected = stage == Stage::Rcpt && self.is_rejected(cx);
-        Scene { rejected, goes_on, plain, ..Scene::new(cx.surroundings(), Some(stage)) }
+        Scene { goes_on, rejected, plain, ..Scene::new(cx.surroundings(), Some(stage)) }
     }
 
     fn is_rejected(&self, cx: &Context<'_, ()>) -> bool {
@@ -206,6 +227,9 @@ impl Chain {
 
     fn begin_message(&mut self) {
         self.message = Message { open: true, ..Message::default() };
+        if self.observer.is_some() || tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+            self.message.record = Some(Box::default());
+        }
         let can_hold = self.plan.can_hold();
         for seat in &mut self.seats {
             seat.begin_message();
@@ -221,13 +245,16 @@ impl Chain {
         }
     }
 
-    fn begin_content(&mut self, cx: &mut Context<'_, ()>) {
+    fn begin_content(&mut self, cx: &mut Context<'_, ()>, scene: &Scene<'_>) {
         if std::mem::replace(&mut self.message.has_content, true) {
             return;
         }
         if self.plan.keeps_headers || self.plan.keeps_body {
             let allowance = self.plan.keeps_body.then(|| cx.allowance());
             self.message.content = Some(Box::new(Content::new(allowance)));
+        }
+        if self.plan.has_conditions {
+            self.settle_gates(scene, scene.stage.expect("content has a stage"));
         }
         if self.mode == Mode::Pipeline {
             self.message.streams_to = self.next_editor(0).map(|editor| editor + 1);
@@ -247,6 +274,7 @@ impl Chain {
         if !answers {
             return Some(Verdict::Continue);
         }
+        self.note_verdict(stage, &verdict);
         if stage != Stage::Rcpt {
             self.end_message();
         }
@@ -375,6 +403,9 @@ impl Chain {
     }
 
     fn end_step(&mut self, step: Step) -> Verdict {
+        if let Some(verdict) = step.verdict.as_ref().filter(|_| step.closes) {
+            self.note_verdict(step.stage, verdict);
+        }
         if step.closes || !self.message.open {
             self.end_message();
         }
@@ -392,7 +423,9 @@ impl Chain {
 
     /// Forgets the message, however it ended.
     fn end_message(&mut self) {
-        self.message = Message::default();
+        if let Some(record) = std::mem::take(&mut self.message).record {
+            self.report(*record);
+        }
         for at in 0..self.seats.len() {
             if let Err(text) = self.seats[at].end_message() {
                 let (failure, seat) = (Failure::Panicked(text), &mut self.seats[at]);
@@ -400,6 +433,19 @@ impl Chain {
                 seat.leave(Extent::Connection);
                 seat.fail(Extent::Connection, &failure);
             }
+        }
+    }
+
+    /// Hands out what was written down of a message.
+    fn report(&mut self, mut record: Record) {
+        for seat in &mut self.seats {
+            let next =
+                FilterRecord { name: seat.name.clone(), dry_run: seat.dry_run, ..FilterRecord::default() };
+            record.filters.push(std::mem::replace(&mut seat.record, next));
+        }
+        record.log();
+        if let Some(observer) = &self.observer {
+            observer.message(&record);
         }
     }
 

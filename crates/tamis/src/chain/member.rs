@@ -1,13 +1,16 @@
 //! [`Member`]: a filter of a chain with its settings; and its seat, where the chain keeps what becomes of it.
 
 use std::sync::{Arc, LazyLock, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tamis_proto::edit::EditRules;
 use tamis_proto::{MacroLists, MacroTable, See, Stage};
 
 use super::OnFailure;
+use super::condition::Condition;
 use super::failure::Failure;
+use super::gate::Gate;
+use super::record::FilterRecord;
 use super::scene::Scene;
 use super::verdict::Extent;
 use crate::filter::{
@@ -24,13 +27,21 @@ pub struct Member {
     on_failure: OnFailure,
     timeout: Option<Duration>,
     dry_run: bool,
+    condition: Option<Condition>,
 }
 
 impl Member {
     /// A filter under a name for logs.
     pub fn new(name: impl Into<String>, filter: impl Filter) -> Self {
         let (name, filter) = (name.into(), BoxFilter::new(filter));
-        Self { name, filter, on_failure: OnFailure::default(), timeout: None, dry_run: false }
+        Self {
+            name,
+            filter,
+            on_failure: OnFailure::default(),
+            timeout: None,
+            dry_run: false,
+            condition: None,
+        }
     }
 
     /// Says what happens to mail when the filter fails.
@@ -47,6 +58,13 @@ impl Member {
         self
     }
 
+    /// Asks the filter only about messages for which this holds.
+    #[must_use]
+    pub fn condition(mut self, condition: Condition) -> Self {
+        self.condition = Some(condition);
+        self
+    }
+
     /// Runs the filter without effect: what it says and edits is logged, and that is all. The MTA is not asked for
     /// what the filter needs to answer or to edit.
     #[must_use]
@@ -60,6 +78,7 @@ impl Member {
 static NO_LISTS: LazyLock<MacroLists> = LazyLock::new(MacroLists::default);
 
 /// A member of a chain on a connection.
+#[expect(clippy::struct_excessive_bools, reason = "they say different things")]
 pub(super) struct Seat {
     pub(super) name: Arc<str>,
     filter: Box<dyn AnyFilter>,
@@ -84,6 +103,17 @@ pub(super) struct Seat {
     pub(super) skips: bool,
     pub(super) message: MessageState<BoxMessage>,
     used: bool,
+    /// What it is asked about, if not all messages.
+    pub(super) gate: Option<Box<Gate>>,
+    /// Events that are shown later than they came and the one of the step, the last one first.
+    pub(super) replay: Vec<Event>,
+    /// The stage of such an event while it is at work on it.
+    pub(super) turn: Option<Stage>,
+    /// It accepted, and is out for that.
+    pub(super) accepted: bool,
+    /// When it began with what it is at, if somebody wants to know.
+    pub(super) began: Option<Instant>,
+    pub(super) record: FilterRecord,
     /// An event that its `now` handed back, until it is at work on it.
     pub(super) later: Option<Event>,
     macros: OnceLock<MacroTable>,
@@ -113,9 +143,16 @@ impl Terms {
 
 impl Seat {
     pub(super) fn new(member: Member) -> Self {
-        let Member { name, filter, on_failure, timeout, dry_run } = member;
+        let Member { name, filter, on_failure, timeout, dry_run, condition } = member;
+        let name: Arc<str> = name.into();
         Self {
-            name: name.into(),
+            record: FilterRecord { name: name.clone(), dry_run, ..FilterRecord::default() },
+            name,
+            gate: condition.map(|condition| Box::new(Gate::new(condition))),
+            replay: Vec::new(),
+            turn: None,
+            accepted: false,
+            began: None,
             filter: filter.into_inner(),
             on_failure,
             timeout,
@@ -141,7 +178,7 @@ impl Seat {
     }
 
     pub(super) fn wants_envelope(&self) -> bool {
-        self.filter.collect().envelope
+        self.gate.is_some() || self.filter.collect().envelope
     }
 
     pub(super) fn collect(&self) -> Collect {
@@ -162,6 +199,8 @@ impl Seat {
     pub(super) fn leave(&mut self, extent: Extent) {
         self.out = self.out.max(Some(extent));
         self.later = None;
+        self.replay.clear();
+        self.turn = None;
         self.joined = false;
     }
 
@@ -196,7 +235,11 @@ impl Seat {
     /// Another client is there.
     pub(super) fn reopen(&mut self) {
         self.closed = false;
+        if let Some(gate) = &mut self.gate {
+            gate.reopen();
+        }
         if !self.lost {
+            self.accepted = false;
             self.out = None;
             self.failed = None;
         }
@@ -209,6 +252,10 @@ impl Seat {
         self.joined = false;
         if self.out == Some(Extent::Message) {
             self.out = None;
+            self.accepted = false;
+        }
+        if let Some(gate) = &mut self.gate {
+            gate.begin_message();
         }
         if self.failed == Some(Extent::Message) {
             self.failed = None;
@@ -223,6 +270,7 @@ impl Seat {
     /// Forgets a message. The text of a panic, if that is what came of it.
     pub(super) fn end_message(&mut self) -> Result<(), String> {
         self.joined = false;
+        self.replay.clear();
         if !std::mem::take(&mut self.used) {
             return Ok(());
         }
@@ -244,10 +292,11 @@ impl Seat {
 
     fn prepare<'a>(&'a mut self, scene: &Scene<'a>) -> (&'a mut dyn AnyFilter, Context<'a, BoxMessage>) {
         self.used = true;
-        if self.terms.lists.is_some() || scene.until.is_some() {
+        if self.terms.lists.is_some() || scene.until.is_some() || self.turn.is_some() {
             self.macros = OnceLock::new();
         }
-        let Self { filter, message, macros, terms, timeout, .. } = self;
+        let Self { filter, message, macros, terms, timeout, turn, .. } = self;
+        let scene = turn.map_or(*scene, |stage| scene.replayed(stage));
         let outer = scene.around;
         let lists = terms.lists.as_ref().or(scene.until.map(|_| &*NO_LISTS));
         let (table, restricted) = match lists {

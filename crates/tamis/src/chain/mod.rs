@@ -58,13 +58,16 @@
 //! [policy](OnFailure) and nothing else. After an error or a time limit it is out of the message, after a panic or
 //! [`Unavailable`] out of the connection. All filters of a step share its [time](crate::Options::stage_time).
 
+mod condition;
 mod content;
 mod edits;
 mod failure;
 mod flow;
+mod gate;
 mod member;
 mod negotiate;
 mod pipeline;
+mod record;
 mod scene;
 mod step;
 mod verdict;
@@ -78,11 +81,13 @@ use tamis_proto::{Needs, Offer};
 use crate::filter::{BoxError, Collect, Context, Event, Filter, Now, Reply};
 use crate::message::Envelope;
 
+pub use self::condition::{Condition, Seen};
 pub use self::failure::{OnFailure, Unavailable};
 use self::flow::Message;
 pub use self::member::Member;
 use self::member::Seat;
 use self::negotiate::Plan;
+pub use self::record::{Conflict, FilterRecord, Observer, Record};
 use self::step::Step;
 use self::verdict::Ended;
 
@@ -98,6 +103,7 @@ pub struct Chain {
     step: Option<Step>,
     /// The envelope without the recipients that the MTA rejects, where some filters do not want to see them.
     plain: Option<Arc<Envelope>>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// How a chain runs.
@@ -139,6 +145,7 @@ impl Chain {
             message: Message::default(),
             step: None,
             plain: None,
+            observer: None,
         }
     }
 
@@ -162,6 +169,14 @@ impl Chain {
     #[must_use]
     pub fn member(mut self, member: Member) -> Self {
         self.seats.push(Seat::new(member));
+        self
+    }
+
+    /// Has somebody told what became of each message. Without one, and where nobody logs
+    /// `tamis::chain::record` at level INFO, nothing is written down.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
         self
     }
 

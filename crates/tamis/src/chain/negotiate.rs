@@ -25,12 +25,12 @@ pub(super) const CONTENT: Actions =
     Actions::ADD_HEADERS.union(Actions::CHANGE_HEADERS).union(Actions::REPLACE_BODY);
 
 /// Edits of the recipients.
-const RECIPIENTS: Actions = Actions::ADD_RECIPIENTS
-    .union(Actions::ADD_RECIPIENTS_WITH_ARGS)
-    .union(Actions::DELETE_RECIPIENTS);
+const RECIPIENTS: Actions =
+    Actions::ADD_RECIPIENTS.union(Actions::ADD_RECIPIENTS_WITH_ARGS).union(Actions::DELETE_RECIPIENTS);
 
 /// What was negotiated for all filters together, and what follows from it.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they say different things")]
 pub(super) struct Plan {
     /// What the MTA is asked for.
     pub(super) needs: Needs,
@@ -49,6 +49,8 @@ pub(super) struct Plan {
     pub(super) keeps_body: bool,
     /// So are the recipients.
     pub(super) keeps_recipients: bool,
+    /// Some filters are not asked about all messages.
+    pub(super) has_conditions: bool,
     /// Bytes of a packet that all filters take.
     pub(super) payload: usize,
 }
@@ -174,12 +176,12 @@ fn merge(mode: Mode, seats: &[Seat], asked: &[Needs], offer: Offer) -> Plan {
         let content = matches!(stage, Stage::Header | Stage::EndOfHeaders | Stage::Body);
         for (at, (seat, asked)) in live() {
             needs = match asked.sees(stage) {
-                See::Answer if !seat.dry_run && !(content && is_behind(at)) => needs.answer([stage]),
+                See::Answer if !(seat.dry_run || content && is_behind(at)) => needs.answer([stage]),
                 See::Nothing => needs,
                 _ => needs.watch([stage]),
             };
             let keeps = stage == Stage::Header && seat.terms.collect.headers;
-            if seat.terms.called.at(stage) || keeps {
+            if seat.terms.called.at(stage) || keeps || seat.gate.is_some() {
                 plan.by_stage[stage as usize].push(at);
             }
         }
@@ -203,6 +205,11 @@ fn merge(mode: Mode, seats: &[Seat], asked: &[Needs], offer: Offer) -> Plan {
     plan.keeps_recipients = live().filter(|(_, (seat, _))| edits_recipients(seat)).count() > 1;
     if plan.keeps_recipients {
         needs = needs.watch([Stage::Rcpt]);
+    }
+    plan.has_conditions = live().any(|(_, (seat, _))| seat.gate.is_some());
+    for (_, (seat, asked)) in live() {
+        let Some(gate) = &seat.gate else { continue };
+        needs = conditional(needs, gate.condition().latest(), asked, seat.dry_run);
     }
     // A filter that could not negotiate is answered for at the first message.
     if seats.iter().any(|seat| seat.failed.is_some() && !seat.dry_run) {
@@ -244,10 +251,27 @@ fn merge(mode: Mode, seats: &[Seat], asked: &[Needs], offer: Offer) -> Plan {
     plan
 }
 
+/// Adds what a condition has to see, and the stages at which what was held back may be answered.
+fn conditional(needs: Needs, latest: Stage, asked: &Needs, dry_run: bool) -> Needs {
+    let needs = needs.watch([Stage::Connect, Stage::Helo, Stage::Mail, Stage::Rcpt, Stage::Data]);
+    let answers =
+        |until: Stage| Stage::ALL.into_iter().any(|stage| stage < until && asked.sees(stage) == See::Answer);
+    match latest {
+        _ if dry_run || !answers(latest) => needs,
+        Stage::Mail => needs.answer([Stage::Mail]),
+        Stage::Data => needs.answer([Stage::Rcpt, Stage::Data]),
+        _ => needs,
+    }
+}
+
 /// Adds the macros that all ask for: at a stage where some filter has a list, those of the others are what MTAs send
 /// by default.
 fn lists(mut needs: Needs, seats: &[Seat], asked: &[Needs], hides_rejected: bool) -> Needs {
     let live = || seats.iter().zip(asked).filter(|(seat, _)| seat.is_in());
+    let mut conditions = MacroLists::default();
+    for gate in live().filter_map(|(seat, _)| seat.gate.as_ref()) {
+        gate.condition().ask(&mut conditions);
+    }
     for stage in MacroStage::ALL {
         let own: &[&str] = match stage {
             // Which MTA it is: edits depend on that.
@@ -259,11 +283,13 @@ fn lists(mut needs: Needs, seats: &[Seat], asked: &[Needs], hides_rejected: bool
         // With one list, those of both ends are sent: Sendmail takes one for the other.
         let paired = matches!(stage, MacroStage::EndOfHeaders | MacroStage::EndOfMessage);
         let listed = live().any(|(_, needs)| needs.macro_lists().get(stage).is_some());
-        if own.is_empty() && !paired && !listed {
+        let facts = conditions.get(stage).unwrap_or_default();
+        if own.is_empty() && facts.is_empty() && !paired && !listed {
             continue;
         }
         let mut list = MacroLists::default();
         list.want(stage, own);
+        list.want(stage, facts);
         for (seat, needs) in live() {
             let mut names = MacroLists::default();
             match needs.macro_lists().get(stage) {

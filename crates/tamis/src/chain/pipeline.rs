@@ -5,11 +5,12 @@ use tamis_proto::command::Header;
 use tamis_proto::{Edit, Stage, Verdict};
 
 use super::content::{as_sent, as_stored, cut};
-use super::edits::{Change, Conflict, Draft, EditSpace, Turn};
+use super::edits::{Change, Clash, Draft, EditSpace, Turn};
 use super::failure::Failure;
 use super::flow::hold_reason;
 use super::member::Seat;
 use super::negotiate::CONTENT;
+use super::record::Conflict;
 use super::scene::Scene;
 use super::step::Step;
 use super::{Chain, Mode};
@@ -158,12 +159,19 @@ impl Chain {
             let own_space = seat.terms.own_space;
             match transaction.into_edits(|| target, around.mta.strict) {
                 Ok((edits, replacement)) if seat.dry_run => {
+                    if self.message.record.is_some() {
+                        seat.record.new_body = replacement.is_some();
+                        seat.record.edits.clone_from(&edits);
+                    }
                     let count = edits.len() + usize::from(replacement.is_some());
                     tracing::debug!(filter = &*seat.name, count, "edits of a filter that is tried out");
                 }
                 Ok((edits, replacement)) => {
-                    let draft = self.message.draft.as_mut().expect("it was made above");
-                    draft.push(Turn::new(at, edits, replacement, own_space));
+                    let turn = Turn::new(at, edits, replacement, own_space);
+                    if self.message.record.is_some() {
+                        (seat.record.edits, seat.record.new_body) = turn.summary();
+                    }
+                    self.message.draft.as_mut().expect("it was made above").push(turn);
                 }
                 // What is wrong with edits as a whole shows only now.
                 Err(error) => self.fail(step, at, &Failure::Error(error)),
@@ -197,9 +205,16 @@ impl Chain {
             Mode::Parallel(_) => draft.side_by_side(),
         };
         let Change { edits, replacement, conflicts } = change?;
-        for Conflict { what, first, second } in conflicts {
-            let (first, second) = (&*self.seats[first].name, &*self.seats[second].name);
-            tracing::warn!(first, second, "both changed the {what} of the message, the later one counts");
+        for Clash { what, first, second } in conflicts {
+            let [first, second] = [first, second].map(|at| self.seats[at].name.clone());
+            tracing::warn!(
+                first = &*first,
+                second = &*second,
+                "both changed the {what} of the message, the later one counts"
+            );
+            if let Some(record) = &mut self.message.record {
+                record.conflicts.push(Conflict { what, first, second });
+            }
         }
         if edits.iter().any(|edit: &Edit<Bytes>| !self.plan.actions.contains(edit.action())) {
             return Err("the change that all edits come to needs an action that was not negotiated".into());

@@ -71,6 +71,12 @@ impl Chain {
     pub(super) fn advance(&mut self, scene: &Scene<'_>, step: &mut Step, event: &Event) {
         step.waits = false;
         let is_pipeline = self.mode == Mode::Pipeline;
+        if self.plan.has_conditions {
+            self.advance_gates(scene, step);
+            if step.waits || is_pipeline && step.decision.is_some() {
+                return;
+            }
+        }
         while let Some(at) = self.plan.at(step.stage).get(step.offered).copied() {
             step.offered += 1;
             if !step.range.contains(&at) {
@@ -83,11 +89,37 @@ impl Chain {
         }
     }
 
+    /// Goes on with what is shown to filters later than it came.
+    fn advance_gates(&mut self, scene: &Scene<'_>, step: &mut Step) {
+        if matches!(self.mode, Mode::Parallel(_)) && step.offered == 0 {
+            // By what was known before the step, so that it does not matter who is faster.
+            self.settle_gates(scene, step.stage);
+        }
+        for at in step.range.clone() {
+            if !self.seats[at].replay.is_empty() && self.seats[at].later.is_none() {
+                self.replay(scene, step, at);
+            }
+        }
+    }
+
     fn offer(&mut self, scene: &Scene<'_>, step: &mut Step, at: usize, event: &Event) {
         let (stage, seat) = (step.stage, &mut self.seats[at]);
         if !seat.is_in() || stage == Stage::Body && seat.skips {
             return;
         }
+        if matches!(event, Event::Rcpt(_)) && scene.rejected && !seat.terms.rejected_recipients {
+            return;
+        }
+        if seat.gate.is_some() && !self.passes_gate(scene, step, at, event) {
+            return;
+        }
+        self.call(scene, step, at, event);
+    }
+
+    /// Calls a filter for an event, if it wants to be.
+    pub(super) fn call(&mut self, scene: &Scene<'_>, step: &mut Step, at: usize, event: &Event) {
+        let stage = event.stage().expect("only stages are offered");
+        let seat = &mut self.seats[at];
         let event = match event {
             Event::Header(header) => {
                 let header = for_filter(header, seat.terms.own_space);
@@ -96,13 +128,15 @@ impl Chain {
                 }
                 Event::Header(header)
             }
-            Event::Rcpt(_) if scene.rejected && !seat.terms.rejected_recipients => return,
             event => event.clone(),
         };
         if !seat.terms.called.at(stage) {
             return;
         }
         seat.joined |= stage.in_message();
+        if self.message.record.is_some() {
+            seat.began = Some(std::time::Instant::now());
+        }
         match seat.now(scene, event) {
             Ok(Now::Done(reply)) => self.judge(step, at, reply.map_err(Failure::Error)),
             Ok(Now::Later(event)) => {
@@ -115,7 +149,26 @@ impl Chain {
 
     /// Takes what a filter said.
     pub(super) fn judge(&mut self, step: &mut Step, at: usize, said: Result<Verdict, Failure>) {
-        let (stage, seat) = (step.stage, &mut self.seats[at]);
+        let seat = &mut self.seats[at];
+        let turn = seat.turn.take();
+        if let (Some(began), Some(_)) = (seat.began.take(), &self.message.record) {
+            seat.record.called(turn.unwrap_or(step.stage), began.elapsed());
+        }
+        match turn {
+            Some(stage) => self.judge_late(step, at, stage, said),
+            None => self.judge_at(step, at, step.stage, said),
+        }
+    }
+
+    /// Takes what a filter said at a stage, which may be one before that of the step.
+    pub(super) fn judge_at(
+        &mut self,
+        step: &mut Step,
+        at: usize,
+        stage: Stage,
+        said: Result<Verdict, Failure>,
+    ) {
+        let seat = &mut self.seats[at];
         let verdict = match said {
             Ok(Verdict::Continue) => {
                 // That was its last word.
@@ -123,13 +176,16 @@ impl Chain {
                 return;
             }
             Ok(verdict) if seat.terms.sees(stage) == See::Answer => verdict,
-            Ok(_) => return self.fail(step, at, &unasked(stage)),
-            Err(failure) => return self.fail(step, at, &failure),
+            Ok(_) => return self.fail_at(step, at, stage, &unasked(stage)),
+            Err(failure) => return self.fail_at(step, at, stage, &failure),
         };
         let effect = match effect(&verdict, stage) {
             Ok(effect) => effect,
-            Err(misuse) => return self.fail(step, at, &misuse.into()),
+            Err(misuse) => return self.fail_at(step, at, stage, &misuse.into()),
         };
+        if self.message.record.is_some() {
+            seat.record.verdict = Some((stage, verdict.clone()));
+        }
         match effect {
             Effect::Next => {}
             Effect::Ignored => {
@@ -143,6 +199,7 @@ impl Chain {
             Effect::Leaves(_) if stage == Stage::Unknown && !self.message.open => {}
             Effect::Leaves(extent) => {
                 seat.leave(extent);
+                seat.accepted = true;
                 self.message.some_are_out = true;
             }
             Effect::Stops(extent) => {
@@ -159,10 +216,17 @@ impl Chain {
 
     /// A filter failed: it is out, and costs what its policy says.
     pub(super) fn fail(&mut self, step: &mut Step, at: usize, failure: &Failure) {
-        let (stage, open) = (step.stage, self.message.open);
+        self.fail_at(step, at, step.stage, failure);
+    }
+
+    fn fail_at(&mut self, step: &mut Step, at: usize, stage: Stage, failure: &Failure) {
+        let open = self.message.open;
         let can_hold = self.plan.can_hold();
         let seat = &mut self.seats[at];
         failure.log(&seat.name, stage.name(), seat.on_failure.name());
+        if self.message.record.is_some() {
+            seat.record.failure = Some((stage.name(), failure.to_string()));
+        }
         // What was asked for is not half done.
         seat.message.transaction.take_back(Asked::default());
         let extent = if failure.lasts() || !open { Extent::Connection } else { Extent::Message };

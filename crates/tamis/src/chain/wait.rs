@@ -84,7 +84,7 @@ impl Chain {
             let mut open: Vec<Open<'_>> = Vec::new();
             for (at, seat) in self.seats.iter_mut().enumerate() {
                 let Some(event) = seat.later.take() else { continue };
-                let (timeout, judge) = (seat.timeout, Judge::new(seat, stage, can_hold));
+                let (timeout, judge) = (seat.timeout, Judge::new(seat, seat.turn.unwrap_or(stage), can_hold));
                 let mut handler = match call::guard(|| seat.on(&scene, event)) {
                     Ok(handler) => handler,
                     Err(text) => {

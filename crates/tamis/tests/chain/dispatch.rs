@@ -120,14 +120,20 @@ fn of_verdicts_that_are_there_at_the_same_moment_the_severest_counts_then_the_ea
     ];
     for (one, two, wins) in cases {
         for now in [true, false] {
-            let act = |verdict: &Verdict| if now { Act::SayNow(verdict.clone()) } else { Act::Say(verdict.clone()) };
-            let later = |verdict: &Verdict| if now { Act::Say(verdict.clone()) } else { Act::SayNow(verdict.clone()) };
+            let act = |verdict: &Verdict| {
+                if now { Act::SayNow(verdict.clone()) } else { Act::Say(verdict.clone()) }
+            };
+            let later = |verdict: &Verdict| {
+                if now { Act::Say(verdict.clone()) } else { Act::SayNow(verdict.clone()) }
+            };
             for (first, second) in [
                 (act(&one), act(&two)),
                 (act(&one), later(&two)),
                 (Act::After(SECOND, one.clone()), Act::After(SECOND, two.clone())),
             ] {
-                let chain = Chain::parallel().add("one", at(Stage::Data, first).0).add("two", at(Stage::Data, second).0);
+                let chain = Chain::parallel()
+                    .add("one", at(Stage::Data, first).0)
+                    .add("two", at(Stage::Data, second).0);
                 let report = postfix(chain);
                 assert_eq!(report.verdict_at(Stage::Data), Some(&wins), "{one} {two}");
             }
@@ -263,10 +269,10 @@ fn chains_stand_in_chains() {
             // A refusal inside is one outside.
             let (one, mut seen_by_one) = quiet();
             let (three, mut seen_by_three) = quiet();
-            let chain = outer.chain().add("one", one).add(
-                "inner",
-                inner.chain().add("two", says(Stage::Body, reject()).0).add("three", three),
-            );
+            let chain = outer
+                .chain()
+                .add("one", one)
+                .add("inner", inner.chain().add("two", says(Stage::Body, reject()).0).add("three", three));
             let report = postfix(chain);
             assert_eq!(report.verdict_at(Stage::Body), Some(&reject()));
             assert_eq!(events(&mut seen_by_one).iter().filter(|event| *event == "abort").count(), 1);

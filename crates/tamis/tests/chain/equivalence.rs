@@ -62,7 +62,8 @@ impl Filter for Scripted {
     fn needs(&self) -> Needs {
         let mut actions = Actions::CURRENT & !Actions::MACRO_LISTS & !Actions::REPLACE_BODY;
         actions.set(Actions::REPLACE_BODY, self.script.replaces);
-        let needs = Needs::new().answer([Stage::Header, Stage::EndOfHeaders, Stage::Body, Stage::EndOfMessage]);
+        let needs =
+            Needs::new().answer([Stage::Header, Stage::EndOfHeaders, Stage::Body, Stage::EndOfMessage]);
         let needs = needs.require(actions);
         if self.script.own_space { needs.leading_space() } else { needs }
     }
@@ -87,7 +88,11 @@ impl Filter for Scripted {
                     .received()
                     .map(|header| (header.name().clone().into_bytes(), header.value().clone().into_bytes()))
                     .collect();
-                assert_eq!(collected, self.seen.lock().unwrap().fields, "both ways to see a header show the same");
+                assert_eq!(
+                    collected,
+                    self.seen.lock().unwrap().fields,
+                    "both ways to see a header show the same"
+                );
                 self.seen.lock().unwrap().ended = true;
                 for act in &self.script.acts {
                     self.act(cx, act);
@@ -112,7 +117,9 @@ impl Scripted {
         let _ = match act {
             Act::Prepend(name, text) => headers.prepend(name, value(text)).is_ok(),
             Act::Append(name, text) => headers.append(name, value(text)).is_ok(),
-            Act::Replace(at, text) => id(headers, *at).is_some_and(|id| headers.replace(id, value(text)).is_ok()),
+            Act::Replace(at, text) => {
+                id(headers, *at).is_some_and(|id| headers.replace(id, value(text)).is_ok())
+            }
             Act::Remove(at) => id(headers, *at).is_some_and(|id| headers.remove(id).is_ok()),
             Act::Before(at, exact, name, text) => id(headers, *at).is_some_and(|id| {
                 if *exact {
@@ -131,11 +138,15 @@ impl Scripted {
             Act::RemoveAll(name) => headers.remove_all(name).is_ok(),
             Act::RawAdd(name, text) => cx.add_header(name.clone(), value(text)).is_ok(),
             Act::RawInsert(index, name, text) => cx.insert_header(*index, name.clone(), value(text)).is_ok(),
-            Act::RawChange(index, name, text) if text.is_empty() => cx.delete_header(*index, name.clone()).is_ok(),
+            Act::RawChange(index, name, text) if text.is_empty() => {
+                cx.delete_header(*index, name.clone()).is_ok()
+            }
             Act::RawChange(index, name, text) => cx.change_header(*index, name.clone(), value(text)).is_ok(),
             Act::Sender(address, args) => cx.change_sender(address.clone(), args.as_deref()).is_ok(),
             Act::AddRecipient(address, None) => cx.add_recipient(address.clone()).is_ok(),
-            Act::AddRecipient(address, Some(args)) => cx.add_recipient_with_args(address.clone(), args).is_ok(),
+            Act::AddRecipient(address, Some(args)) => {
+                cx.add_recipient_with_args(address.clone(), args).is_ok()
+            }
             Act::DeleteRecipient(address) => cx.delete_recipient(address.clone()).is_ok(),
             Act::Body(text) => cx.replace_body(text.clone()).is_ok(),
             Act::Quarantine(reason) => cx.quarantine(reason.clone()).is_ok(),
@@ -169,7 +180,8 @@ impl Mail {
             body: self.body.clone().into_bytes().into(),
             quarantine: None,
         };
-        let templates = ["Resent-Date", "Date", "Resent-From", "From", "Full-Name", "Resent-Message-Id", "Message-Id"];
+        let templates =
+            ["Resent-Date", "Date", "Resent-From", "From", "Full-Name", "Resent-Message-Id", "Message-Id"];
         Model::new(profile, message).own_fields(1).blank_defaults(templates)
     }
 }
@@ -225,12 +237,16 @@ fn check(mail: &Mail, scripts: &[Script]) {
 
         // All in one chain.
         let seen: Vec<Arc<Mutex<Seen>>> = scripts.iter().map(|_| Arc::default()).collect();
-        let chain = scripts.iter().zip(&seen).enumerate().fold(Chain::pipeline(), |chain, (at, (script, seen))| {
-            chain.add(format!("filter {at}"), Scripted { script: script.clone(), seen: seen.clone() })
-        });
+        let chain =
+            scripts.iter().zip(&seen).enumerate().fold(Chain::pipeline(), |chain, (at, (script, seen))| {
+                chain.add(format!("filter {at}"), Scripted { script: script.clone(), seen: seen.clone() })
+            });
         let report = play(profile, &mail.recipients, text(&mail.fields(), mail.body.as_bytes()), chain);
         if failed {
-            assert_eq!(report.verdict(), &Verdict::tempfail("4.7.1", "Service unavailable - try again later"));
+            assert_eq!(
+                report.verdict(),
+                &Verdict::tempfail("4.7.1", "Service unavailable - try again later")
+            );
             assert!(report.message().is_none());
             return;
         }
@@ -238,7 +254,11 @@ fn check(mail: &Mail, scripts: &[Script]) {
         let seen: Vec<Seen> = seen.iter().map(|seen| seen.lock().unwrap().clone()).collect();
         for (at, ((seen, alone), script)) in seen.iter().zip(&alone).zip(scripts).enumerate() {
             let same = |fields: &[(Bytes, Bytes)]| -> Vec<(Bytes, Bytes)> { fields.to_vec() };
-            assert_eq!(same(&seen.fields), same(&alone.fields), "header that filter {at} saw, {profile:?} {script:?}");
+            assert_eq!(
+                same(&seen.fields),
+                same(&alone.fields),
+                "header that filter {at} saw, {profile:?} {script:?}"
+            );
             assert_eq!(
                 seen.body.escape_ascii().to_string(),
                 alone.body.escape_ascii().to_string(),
@@ -260,7 +280,8 @@ fn check(mail: &Mail, scripts: &[Script]) {
 }
 
 fn name() -> impl Strategy<Value = String> {
-    select(vec!["A", "a", "B", "Subject", "SUBJECT", "Date", "From", "Received", "X-1"]).prop_map(str::to_owned)
+    select(vec!["A", "a", "B", "Subject", "SUBJECT", "Date", "From", "Received", "X-1"])
+        .prop_map(str::to_owned)
 }
 
 fn value() -> impl Strategy<Value = String> {
@@ -268,12 +289,20 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 fn address() -> impl Strategy<Value = String> {
-    select(vec!["a@example.org", "A@example.org", "b@example.org", "<b@example.org>", "<c@example.org>", "c@EXAMPLE.org"])
-        .prop_map(str::to_owned)
+    select(vec![
+        "a@example.org",
+        "A@example.org",
+        "b@example.org",
+        "<b@example.org>",
+        "<c@example.org>",
+        "c@EXAMPLE.org",
+    ])
+    .prop_map(str::to_owned)
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let args = || option::of(select(vec!["NOTIFY=NEVER", "ORCPT=rfc822;a@example.org"]).prop_map(str::to_owned));
+    let args =
+        || option::of(select(vec!["NOTIFY=NEVER", "ORCPT=rfc822;a@example.org"]).prop_map(str::to_owned));
     let sender_args =
         || option::of(select(vec!["RET=HDRS", "ENVID=1", "RET=FULL ENVID=2"]).prop_map(str::to_owned));
     let text = || prop_oneof![Just(String::new()), value()];
@@ -282,16 +311,20 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         (name(), value()).prop_map(|(name, value)| Act::Append(name, value)),
         (0_usize..6, value()).prop_map(|(at, value)| Act::Replace(at, value)),
         (0_usize..6).prop_map(Act::Remove),
-        (0_usize..6, any::<bool>(), name(), value()).prop_map(|(at, exact, name, value)| Act::Before(at, exact, name, value)),
-        (0_usize..6, any::<bool>(), name(), value()).prop_map(|(at, exact, name, value)| Act::After(at, exact, name, value)),
+        (0_usize..6, any::<bool>(), name(), value())
+            .prop_map(|(at, exact, name, value)| Act::Before(at, exact, name, value)),
+        (0_usize..6, any::<bool>(), name(), value())
+            .prop_map(|(at, exact, name, value)| Act::After(at, exact, name, value)),
         name().prop_map(Act::RemoveAll),
         (name(), value()).prop_map(|(name, value)| Act::RawAdd(name, value)),
-        (prop_oneof![0_u32..12, Just(1_000)], name(), value()).prop_map(|(index, name, value)| Act::RawInsert(index, name, value)),
+        (prop_oneof![0_u32..12, Just(1_000)], name(), value())
+            .prop_map(|(index, name, value)| Act::RawInsert(index, name, value)),
         (0_u32..4, name(), text()).prop_map(|(index, name, value)| Act::RawChange(index, name, value)),
         (address(), sender_args()).prop_map(|(address, args)| Act::Sender(address, args)),
         (address(), args()).prop_map(|(address, args)| Act::AddRecipient(address, args)),
         address().prop_map(Act::DeleteRecipient),
-        select(vec!["", "new\r\n", "bare\nline", "two\r\n", "cr\rin\r"]).prop_map(|text| Act::Body(text.to_owned())),
+        select(vec!["", "new\r\n", "bare\nline", "two\r\n", "cr\rin\r"])
+            .prop_map(|text| Act::Body(text.to_owned())),
         select(vec!["spam", "virus"]).prop_map(|reason| Act::Quarantine(reason.to_owned())),
     ];
     vec(act, 0..7)
@@ -299,14 +332,20 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 fn scripts() -> impl Strategy<Value = Vec<Script>> {
     let script = (acts(), prop::bool::weighted(0.3), any::<bool>(), prop::bool::weighted(0.7));
-    let script = script.prop_map(|(acts, own_space, collects, replaces)| Script { acts, own_space, collects, replaces });
+    let script = script.prop_map(|(acts, own_space, collects, replaces)| Script {
+        acts,
+        own_space,
+        collects,
+        replaces,
+    });
     vec(script, 2..4)
 }
 
 fn mails() -> impl Strategy<Value = Mail> {
     let fields = vec((name(), value()), 0..6);
     let body = select(vec!["", "Hi!\r\n", "one\r\ntwo\r\n"]).prop_map(str::to_owned);
-    let recipients = select(vec![vec!["a@example.org"], vec!["a@example.org", "b@example.org"], vec!["B@example.org"]]);
+    let recipients =
+        select(vec![vec!["a@example.org"], vec!["a@example.org", "b@example.org"], vec!["B@example.org"]]);
     (fields, body, recipients).prop_map(|(fields, body, recipients)| Mail {
         fields,
         body,

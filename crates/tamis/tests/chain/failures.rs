@@ -107,18 +107,28 @@ fn a_failure_costs_what_the_policy_says_at_its_stage() {
                         }
                         None => {
                             let message = messages[0].message().unwrap_or_else(|| panic!("{case}\n{report}"));
-                            assert_eq!(message.quarantine().is_some(), policy == OnFailure::Quarantine, "{case}");
+                            assert_eq!(
+                                message.quarantine().is_some(),
+                                policy == OnFailure::Quarantine,
+                                "{case}"
+                            );
                             let to = |name: &str| {
                                 message.recipients().iter().any(|to| to.address.starts_with(name.as_bytes()))
                             };
-                            assert!(to("good@") && !to("bad@"), "{case}: edits of the failed filter are dropped");
+                            assert!(
+                                to("good@") && !to("bad@"),
+                                "{case}: edits of the failed filter are dropped"
+                            );
                             for seen in [&one, &three, &four] {
                                 assert_eq!(seen[..ALL.len() - 1], ALL[..ALL.len() - 1], "{case}");
                             }
                         }
                     }
                     for seen in [&one, &bad, &three, &four] {
-                        assert!(seen.iter().filter(|event| *event == "close").count() <= 1, "{case} {seen:?}");
+                        assert!(
+                            seen.iter().filter(|event| *event == "close").count() <= 1,
+                            "{case} {seen:?}"
+                        );
                         let begun = seen.iter().filter(|event| *event == "mail").count();
                         let aborted = seen.iter().filter(|event| *event == "abort").count();
                         assert!(aborted <= begun, "{case} {seen:?}");
@@ -147,9 +157,14 @@ fn a_failure_that_is_not_answered_is_told_at_the_next_stage_that_is() {
         for (policy, code) in [(OnFailure::Tempfail, "451"), (OnFailure::Reject, "550")] {
             let needs = Needs::new().watch([Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Header]);
             let (bad, _) = Probe::new(needs, |_, event| {
-                if matches!(event, Event::Mail(_)) { Act::FailNow("broken") } else { Act::SayNow(Verdict::Continue) }
+                if matches!(event, Event::Mail(_)) {
+                    Act::FailNow("broken")
+                } else {
+                    Act::SayNow(Verdict::Continue)
+                }
             });
-            let (other, mut seen) = Probe::new(Needs::new().answer([Stage::Rcpt]), |_, _| Act::SayNow(Verdict::Continue));
+            let (other, mut seen) =
+                Probe::new(Needs::new().answer([Stage::Rcpt]), |_, _| Act::SayNow(Verdict::Continue));
             let chain = mode.chain().member(Member::new("bad", bad).on_failure(policy)).add("other", other);
             let report = postfix(chain);
             for to in ["<b@example.org>", "<c@example.org>"] {
@@ -160,7 +175,11 @@ fn a_failure_that_is_not_answered_is_told_at_the_next_stage_that_is() {
             // Nobody answers anything.
             let needs = Needs::new().watch([Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Header]);
             let (bad, _) = Probe::new(needs, |_, event| {
-                if matches!(event, Event::Header(_)) { Act::FailNow("broken") } else { Act::SayNow(Verdict::Continue) }
+                if matches!(event, Event::Header(_)) {
+                    Act::FailNow("broken")
+                } else {
+                    Act::SayNow(Verdict::Continue)
+                }
             });
             let report = postfix(mode.chain().member(Member::new("bad", bad).on_failure(policy)));
             assert_eq!(report.stage(), Stage::EndOfMessage);
@@ -233,7 +252,8 @@ fn a_filter_that_cannot_negotiate_in_time_costs_its_policy_when_there_is_mail() 
         }
     }
     for mode in BOTH {
-        let report = postfix(mode.chain().add("slow", Slow(Duration::from_secs(100))).add("slower", Slow(4 * SECOND)));
+        let report =
+            postfix(mode.chain().add("slow", Slow(Duration::from_secs(100))).add("slower", Slow(4 * SECOND)));
         assert_eq!((report.stage(), report.elapsed()), (Stage::Mail, 5 * SECOND), "{report}");
         assert!(report.reply().starts_with("451"));
         let report = postfix(mode.chain().add("slow", Slow(4 * SECOND)).add("other", Slow(3 * SECOND)));
@@ -248,7 +268,8 @@ fn what_is_said_where_no_answer_was_declared_is_a_failure() {
         let (bad, _) = Probe::new(Needs::new().watch([Stage::Mail]), |_, event| {
             Act::SayNow(if event.stage().is_some() { Verdict::Reject } else { Verdict::Continue })
         });
-        let chain = mode.chain().member(Member::new("bad", bad).on_failure(OnFailure::Accept)).add("good", quiet().0);
+        let chain =
+            mode.chain().member(Member::new("bad", bad).on_failure(OnFailure::Accept)).add("good", quiet().0);
         assert!(postfix(chain).message().is_some());
     }
 }

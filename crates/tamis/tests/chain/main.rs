@@ -4,9 +4,12 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod conditions;
+mod conflicts;
 mod dispatch;
 mod equivalence;
 mod failures;
 mod negotiation;
+mod records;
 mod support;
 mod verdicts;

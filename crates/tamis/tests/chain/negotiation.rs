@@ -75,7 +75,10 @@ fn actions_are_those_of_all_filters_and_each_may_use_its_own_alone() {
         let (one, seen_by_one) = adds(Needs::new().require(Actions::ADD_HEADERS), "one");
         let (two, seen_by_two) = adds(Needs::new().allow(Actions::ADD_RECIPIENTS), "other");
         let report = postfix(mode.chain().add("one", one).add("other", two));
-        assert_eq!(agreed(&report).actions & !Actions::MACRO_LISTS, Actions::ADD_HEADERS | Actions::ADD_RECIPIENTS);
+        assert_eq!(
+            agreed(&report).actions & !Actions::MACRO_LISTS,
+            Actions::ADD_HEADERS | Actions::ADD_RECIPIENTS
+        );
         let refused = |action| format!("Err({:?})", Misuse::DisabledAction(action));
         let actions = |action: Actions| (action).to_string();
         assert_eq!(
@@ -154,7 +157,9 @@ fn a_stage_is_switched_off_if_no_filter_sees_it() {
         let report =
             two(mode, Needs::new().answer([Stage::Mail]), Needs::new().answer([Stage::Rcpt, Stage::Mail]));
         let steps = agreed(&report).steps;
-        for stage in [Stage::Connect, Stage::Helo, Stage::Data, Stage::Header, Stage::EndOfHeaders, Stage::Body] {
+        for stage in
+            [Stage::Connect, Stage::Helo, Stage::Data, Stage::Header, Stage::EndOfHeaders, Stage::Body]
+        {
             assert!(!steps.sends(stage), "{stage}");
         }
         assert!(steps.sends(Stage::Mail) && steps.sends(Stage::Rcpt));
@@ -195,7 +200,10 @@ fn content_goes_unanswered_where_those_who_answer_it_are_shown_it_later() {
     for (mode, answered) in [(Mode::Pipeline, false), (Mode::Parallel, true)] {
         let report = two(mode, editor.clone(), answers.clone());
         let steps = agreed(&report).steps;
-        assert!(content.iter().all(|stage| steps.sends(*stage) && steps.answers(*stage) == answered), "{mode:?}");
+        assert!(
+            content.iter().all(|stage| steps.sends(*stage) && steps.answers(*stage) == answered),
+            "{mode:?}"
+        );
         // In front of the editor it is answered.
         let report = two(mode, answers.clone(), editor.clone());
         assert!(content.iter().all(|stage| agreed(&report).steps.answers(*stage)), "{mode:?}");
@@ -238,7 +246,8 @@ fn skip_is_agreed_on_if_one_filter_wants_it_and_used_when_none_wants_more() {
         assert_eq!(events(&mut seen_by_two), ["body", "close"]);
 
         let ((one, mut seen_by_one), (three, mut seen_by_three)) = (skipper(true), third);
-        let report = play(&Mta::postfix().message(&message), mode.chain().add("one", one).add("three", three));
+        let report =
+            play(&Mta::postfix().message(&message), mode.chain().add("one", one).add("three", three));
         assert_eq!(events(&mut seen_by_one), ["body", "close"]);
         assert_eq!(events(&mut seen_by_three), ["body", "body", "body", "body", "body", "close"]);
         assert_eq!(report.verdict_at(Stage::Body), Some(&Verdict::Continue));
@@ -265,13 +274,12 @@ async fn session_with_a_rejected_recipient(mode: Mode, make: impl Fn() -> Chain 
     let answer = mta.negotiate().await;
     assert!(steps(&answer).contains(Steps::REJECTED_RECIPIENTS), "{mode:?}");
     let mut ask = Vec::new();
-    for (mailer, host, address) in [
-        ("smtp", "x", "b@example.org"),
-        ("error", "5.1.1", "nobody"),
-        ("smtp", "x", "c@example.org"),
-    ] {
+    for (mailer, host, address) in
+        [("smtp", "x", "b@example.org"), ("error", "5.1.1", "nobody"), ("smtp", "x", "c@example.org")]
+    {
         let about = [("{rcpt_mailer}", mailer), ("{rcpt_host}", host), ("{rcpt_addr}", address)];
-        let name = if address.contains('@') { format!("<{address}>") } else { format!("<{address}@example.org>") };
+        let name =
+            if address.contains('@') { format!("<{address}>") } else { format!("<{address}@example.org>") };
         ask.push([macros(Kind::Rcpt, &about), rcpt(&name)].concat());
     }
     mta.go([mail_from("<a@example.net>")]).await;
@@ -285,14 +293,18 @@ async fn session_with_a_rejected_recipient(mode: Mode, make: impl Fn() -> Chain 
 async fn rejected_recipients_are_shown_to_the_filter_that_asked_for_them_alone() {
     for mode in BOTH {
         let look = |cx: &mut Cx<'_>, event: &Event| match event {
-            Event::Rcpt(_) => Some(String::from_utf8_lossy(cx.macro_value("{rcpt_addr}").unwrap_or(b"-")).into_owned()),
+            Event::Rcpt(_) => {
+                Some(String::from_utf8_lossy(cx.macro_value("{rcpt_addr}").unwrap_or(b"-")).into_owned())
+            }
             _ => None,
         };
         let needs = || Needs::new().answer([Stage::Mail, Stage::Rcpt, Stage::EndOfMessage]);
         let (one, seen_by_one) = notes(needs().rejected_recipients(), look);
         let (two, seen_by_two) = notes(needs(), look);
-        session_with_a_rejected_recipient(mode, move || mode.chain().add("one", one.clone()).add("two", two.clone()))
-            .await;
+        session_with_a_rejected_recipient(mode, move || {
+            mode.chain().add("one", one.clone()).add("two", two.clone())
+        })
+        .await;
         assert_eq!(take(&seen_by_one), ["b@example.org", "nobody", "c@example.org"]);
         assert_eq!(take(&seen_by_two), ["b@example.org", "c@example.org"]);
     }
@@ -322,7 +334,9 @@ async fn envelopes_have_rejected_recipients_for_filters_that_asked_for_them_alon
         let (one, two) = (Seen::default(), Seen::default());
         let (for_one, for_two) = (one.clone(), two.clone());
         session_with_a_rejected_recipient(mode, move || {
-            mode.chain().add("one", Envelopes(for_one.clone(), true)).add("two", Envelopes(for_two.clone(), false))
+            mode.chain()
+                .add("one", Envelopes(for_one.clone(), true))
+                .add("two", Envelopes(for_two.clone(), false))
         })
         .await;
         assert_eq!(take(&one), ["<b@example.org>", "<nobody@example.org>", "<c@example.org>"]);
@@ -345,9 +359,7 @@ fn leading_space_is_stripped_and_put_back_for_filters_that_do_not_deal_with_it()
                     _ => None,
                 }
             };
-            let needs = || {
-                Needs::everything().require(Actions::ADD_HEADERS | Actions::CHANGE_HEADERS)
-            };
+            let needs = || Needs::everything().require(Actions::ADD_HEADERS | Actions::CHANGE_HEADERS);
             let (one, seen_by_one) = notes(needs().leading_space(), look("  two", "X-New-One"));
             let (two, seen_by_two) = notes(needs(), look("none", "X-New-Two"));
             let steps = if offers_it { Steps::CURRENT } else { Steps::CURRENT & !Steps::LEADING_SPACE };
@@ -368,7 +380,8 @@ fn leading_space_is_stripped_and_put_back_for_filters_that_do_not_deal_with_it()
             assert_eq!(by_one, spaced);
             let message = report.message().unwrap();
             let value = |name: &str| {
-                let field = message.fields().iter().find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+                let field =
+                    message.fields().iter().find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
                 String::from_utf8_lossy(&field.unwrap().value).into_owned()
             };
             assert_eq!(value("X-New-One"), "  two");
@@ -384,14 +397,17 @@ fn leading_space_is_stripped_and_put_back_for_filters_that_do_not_deal_with_it()
 async fn the_largest_packets_are_agreed_on_and_cut_for_filters_that_do_not_take_them() {
     for mode in BOTH {
         let sizes = |needs: Needs| {
-            notes(needs.answer([Stage::Mail, Stage::Body, Stage::EndOfMessage]).require(Actions::ADD_HEADERS), |cx, event| match event {
-                Event::Body(piece) => Some(piece.len().to_string()),
-                Event::EndOfMessage => {
-                    let long = cx.add_header("X-Long", "x".repeat(100_000));
-                    Some(format!("{}", long.is_ok()))
-                }
-                _ => None,
-            })
+            notes(
+                needs.answer([Stage::Mail, Stage::Body, Stage::EndOfMessage]).require(Actions::ADD_HEADERS),
+                |cx, event| match event {
+                    Event::Body(piece) => Some(piece.len().to_string()),
+                    Event::EndOfMessage => {
+                        let long = cx.add_header("X-Long", "x".repeat(100_000));
+                        Some(format!("{}", long.is_ok()))
+                    }
+                    _ => None,
+                },
+            )
         };
         let (one, seen_by_one) = sizes(Needs::new().data_size(DataSize::M1));
         let (two, seen_by_two) = sizes(Needs::new());
@@ -403,7 +419,10 @@ async fn the_largest_packets_are_agreed_on_and_cut_for_filters_that_do_not_take_
         mta.go([mail_from("<a@example.net>")]).await;
         mta.go([body(&[b'x'; 100_000])]).await;
         let edit = mta.ask(end_of_message()).await;
-        assert!(edit.code == 'h' && edit.payload.len() > 100_000, "the edit of the filter that asked for it is sent");
+        assert!(
+            edit.code == 'h' && edit.payload.len() > 100_000,
+            "the edit of the filter that asked for it is sent"
+        );
         assert_eq!(mta.reply().await.code, 'c');
         let pieces = |mut seen: Vec<String>| {
             let may = seen.pop().unwrap();
@@ -432,12 +451,16 @@ fn macro_lists_are_joined_in_the_order_of_the_chain_and_each_filter_sees_its_own
         let (one, seen_by_one) = notes(needs().macros(MacroStage::Mail, ["client_ptr", "mail_addr"]), look);
         let (two, seen_by_two) = notes(needs().macros(MacroStage::Mail, ["auth_authen", "client_ptr"]), look);
         let (three, seen_by_three) = notes(needs(), look);
-        let mta = mail(Mta::postfix().macro_value("client_ptr", "ptr.example").macro_value("auth_authen", "me"));
+        let mta =
+            mail(Mta::postfix().macro_value("client_ptr", "ptr.example").macro_value("auth_authen", "me"));
         let report = play(&mta, mode.chain().add("one", one).add("two", two).add("three", three));
         let lists = &agreed(&report).macros;
         let at_mail = lists.get(MacroStage::Mail).unwrap();
         assert_eq!(at_mail[..3], ["{client_ptr}", "{mail_addr}", "{auth_authen}"]);
-        assert!(at_mail[3..].contains(&"i".to_owned()), "what the third one would get by default: {at_mail:?}");
+        assert!(
+            at_mail[3..].contains(&"i".to_owned()),
+            "what the third one would get by default: {at_mail:?}"
+        );
         assert_eq!(take(&seen_by_one), ["i mail_addr client_ptr j"]);
         assert_eq!(take(&seen_by_two), ["i client_ptr auth_authen j"]);
         assert_eq!(take(&seen_by_three), ["i mail_addr client_ptr auth_authen j"]);

@@ -1,6 +1,6 @@
 //! Chains of probes in sessions that a test writes.
 
-use tamis::chain::{Chain, Member};
+use tamis::chain::Chain;
 use tamis::testing::{Mta, Report};
 use tamis::{Event, Needs, Stage, Verdict};
 
@@ -65,10 +65,6 @@ pub fn play(mta: &Mta, chain: Chain) -> Report {
 #[track_caller]
 pub fn postfix(chain: Chain) -> Report {
     play(&mail(Mta::postfix()), chain)
-}
-
-pub fn member(name: &str, probe: Probe) -> Member {
-    Member::new(name, probe)
 }
 
 /// What happens in the usual session, in order.

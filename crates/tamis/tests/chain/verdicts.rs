@@ -110,7 +110,10 @@ fn continue_goes_on(mode: Mode, stage: Stage) {
     let ran = run(mode, stage, Verdict::Continue);
     ran.told(stage, &Verdict::Continue);
     if stage != Stage::Unknown {
-        assert_eq!((&ran.before[..], &ran.filter[..], &ran.after[..]), (&strings(&ALL)[..], &strings(&ALL)[..], &strings(&ALL)[..]));
+        assert_eq!(
+            (&ran.before[..], &ran.filter[..], &ran.after[..]),
+            (&strings(&ALL)[..], &strings(&ALL)[..], &strings(&ALL)[..])
+        );
     }
     ran.delivered_to(&["before", "filter", "after"]);
 }

@@ -17,6 +17,7 @@ impl FilterSession {
             self.last_piece = LastPiece::No;
             return Ok(Taken::Frame(None));
         }
+        self.forget_macros();
         let kind = Kind::from_code(frame.code).ok_or(Fault::UnknownCode)?;
         let step = self.state.step(kind, self.steps);
         match step {
@@ -86,6 +87,13 @@ impl FilterSession {
             Command::Unknown(line) => return Ok(self.enter(Event::Unknown(line), Stage::Unknown, step)),
         };
         Ok(Taken::Frame(Some(event)))
+    }
+
+    /// Forgets the macros of a connection that is over.
+    pub(super) fn forget_macros(&mut self) {
+        if std::mem::take(&mut self.forgets_macros) {
+            self.macros.clear();
+        }
     }
 
     pub(super) fn offer<'b>(&mut self, offer: Offer) -> Result<Event<&'b [u8]>, Fault> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{FilterSession, LastPiece, Sent, State, Waits};
 use crate::edit::{self, Edit};
 use crate::error::Misuse;
+use crate::frame;
 use crate::limits::Limits;
 use crate::negotiate::{BitAnswer, DataSize, Refusal};
 use crate::reply::{Reply, Verdict};
@@ -18,12 +19,18 @@ impl FilterSession {
     pub fn negotiate_bits(&mut self, answer: &BitAnswer) -> Result<(), Refusal> {
         let Waits::Needs(offer) = self.waits else { return Err(Refusal::NotNow) };
         let wire = answer.to(offer)?;
+        let mut reply = Vec::new();
+        Reply::Negotiate(wire.clone()).encode(&mut reply);
+        let (length, limit) = (reply.len() - frame::LENGTH_BYTES - 1, self.limits.payload);
+        if length > limit {
+            return Err(Refusal::BadMacros(format!("answer of {length} bytes exceeds the limit of {limit}")));
+        }
         self.see = answer.see();
         self.actions = wire.actions;
         self.steps = wire.steps;
         self.data_size = DataSize::K64;
         self.mends_space = false;
-        Reply::Negotiate(wire).encode(self.output.frames());
+        self.output.frames().append(&mut reply);
         self.state = State::Negotiated;
         self.waits = Waits::Bytes;
         Ok(())

@@ -132,10 +132,7 @@ impl MtaSession {
             };
         }
         // What is sent on may be as unsafe as it was; only what no side of ours would send is not.
-        let checked = match self.config.relays {
-            true => validate::edit(&edit),
-            false => validate::received_edit(&edit),
-        };
+        let checked = if self.config.relays { validate::edit(&edit) } else { validate::received_edit(&edit) };
         Ok(match checked {
             Ok(()) => MtaEvent::Edit(edit),
             Err(invalid) => MtaEvent::RefusedEdit(edit, invalid.into()),
