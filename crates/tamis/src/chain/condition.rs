@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use tamis_proto::{MacroLists, MacroStage, Stage};
 
-use crate::message::{Envelope, Fact, Facts};
+use crate::message::{Client, Envelope, Fact, Facts};
 
 /// For which messages a filter is asked, by what is known of the connection and the envelope.
 ///
@@ -152,7 +152,7 @@ impl Condition {
         let some = |end: Stage, holds: bool| if holds { Some(true) } else { from(end).then_some(false) };
         match &self.0 {
             Node::ClientIn(networks) => at(Stage::Connect, &|| {
-                let address = envelope.client().and_then(|client| client.ip()).map(|ip| ip.to_canonical());
+                let address = envelope.client().and_then(Client::ip).map(|ip| ip.to_canonical());
                 address.is_some_and(|address| networks.iter().any(|network| network.contains(&address)))
             }),
             Node::Authenticated => at(Stage::Mail, &|| facts.is_authenticated()),
@@ -168,7 +168,7 @@ impl Condition {
             }
             Node::AcceptedBy(name) => some(Stage::Data, earlier(name) == Earlier::Accepted),
             Node::Failed(name) => some(Stage::Data, earlier(name) == Earlier::Failed),
-            Node::When(begin, holds) => at(*begin, &|| holds(&Seen { envelope: *envelope, facts: *facts })),
+            Node::When(begin, holds) => at(*begin, &|| holds(&Seen { envelope, facts: *facts })),
             Node::Not(condition) => condition.holds(known).map(|holds| !holds),
             Node::All(conditions) => combined(conditions, known, false),
             Node::Any(conditions) => combined(conditions, known, true),
@@ -204,7 +204,9 @@ impl Condition {
             Node::Daemon(_) => want(MacroStage::Connect, &[Fact::DaemonName]),
             Node::Not(condition) => condition.ask(lists),
             Node::All(conditions) | Node::Any(conditions) => {
-                conditions.iter().for_each(|condition| condition.ask(lists));
+                for condition in conditions {
+                    condition.ask(lists);
+                }
             }
             _ => {}
         }

@@ -21,6 +21,7 @@ use crate::message::{Envelope, Facts};
 
 /// The message that is open, as far as it is all filters' business.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they say different things")]
 pub(super) struct Message {
     pub(super) open: bool,
     /// Some filters are out of it, or of its body.
@@ -198,7 +199,7 @@ impl Chain {
         // A recipient that one filter refused is over for the others, and their message is not.
         let goes_on = matches!(self.mode, Mode::Parallel(_)) && matches!(stage, Stage::Rcpt | Stage::Unknown);
         let rejected = stage == Stage::Rcpt && self.is_rejected(cx);
-        Scene { rejected, goes_on, plain, ..Scene::new(cx.surroundings(), Some(stage)) }
+        Scene { goes_on, rejected, plain, ..Scene::new(cx.surroundings(), Some(stage)) }
     }
 
     fn is_rejected(&self, cx: &Context<'_, ()>) -> bool {

@@ -78,6 +78,7 @@ impl Member {
 static NO_LISTS: LazyLock<MacroLists> = LazyLock::new(MacroLists::default);
 
 /// A member of a chain on a connection.
+#[expect(clippy::struct_excessive_bools, reason = "they say different things")]
 pub(super) struct Seat {
     pub(super) name: Arc<str>,
     filter: Box<dyn AnyFilter>,

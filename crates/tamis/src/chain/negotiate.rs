@@ -30,6 +30,7 @@ const RECIPIENTS: Actions =
 
 /// What was negotiated for all filters together, and what follows from it.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they say different things")]
 pub(super) struct Plan {
     /// What the MTA is asked for.
     pub(super) needs: Needs,
@@ -175,7 +176,7 @@ fn merge(mode: Mode, seats: &[Seat], asked: &[Needs], offer: Offer) -> Plan {
         let content = matches!(stage, Stage::Header | Stage::EndOfHeaders | Stage::Body);
         for (at, (seat, asked)) in live() {
             needs = match asked.sees(stage) {
-                See::Answer if !seat.dry_run && !(content && is_behind(at)) => needs.answer([stage]),
+                See::Answer if !(seat.dry_run || content && is_behind(at)) => needs.answer([stage]),
                 See::Nothing => needs,
                 _ => needs.watch([stage]),
             };

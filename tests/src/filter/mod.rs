@@ -1,148 +1,19 @@
 //! The filter under test: a [`Script`] as a Tamis filter.
 
-use std::pin::Pin;
+mod kept;
+mod serving;
+
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tamis::proto::address::{Host, Port};
 use tamis::proto::command::{Client, Envelope};
-use tamis::remote::Milter;
-use tamis::server::{BindOptions, ServeError, bind_with};
 use tamis::{
-    Actions, BoxError, Context, Event, Filter, MacroStage, Needs, Options, Reply, Server, Shutdown,
-    SmtpReply, SocketSpec, Verdict,
+    Actions, BoxError, Collect, Context, Event, Filter, MacroStage, Needs, Reply, SmtpReply, Verdict,
 };
-use tempfile::TempDir;
-use tokio::runtime::{Builder, Runtime};
 
-use crate::host::{EventLog, FilterHost, Listen, RunningFilter};
-use crate::script::{Action, Attention, Edit, Position, Script, Stage, Verdict as Answer};
-
-/// Runs scripts on Tamis, in this process.
-#[derive(Debug, Default)]
-pub struct TamisHost {
-    relayed: bool,
-}
-
-impl TamisHost {
-    /// A host with nothing running.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// A host whose filters are consulted by another, which is the one that the MTA asks.
-    pub fn relayed() -> Self {
-        Self { relayed: true }
-    }
-}
-
-impl FilterHost for TamisHost {
-    fn start(&self, script: &Script, listen: &Listen) -> Box<dyn RunningFilter> {
-        let mut filter = ScriptServer {
-            script: Arc::new(script.clone()),
-            log: EventLog::default(),
-            listen: listen.clone(),
-            behind: self.relayed.then(|| TempDir::new().expect("a temporary folder can be made")),
-            running: None,
-        };
-        filter.restart();
-        Box::new(filter)
-    }
-}
-
-/// A script being served.
-struct ScriptServer {
-    script: Arc<Script>,
-    log: EventLog,
-    listen: Listen,
-    /// Where the script listens, if another filter stands between it and the MTA.
-    behind: Option<TempDir>,
-    running: Option<Running>,
-}
-
-struct Running {
-    runtime: Runtime,
-    shutdown: Shutdown,
-    finished: mpsc::Receiver<()>,
-}
-
-impl RunningFilter for ScriptServer {
-    fn log(&self) -> &EventLog {
-        &self.log
-    }
-
-    fn kill(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.runtime.shutdown_timeout(Duration::from_secs(10));
-        }
-    }
-
-    fn restart(&mut self) {
-        assert!(self.running.is_none(), "restarted while it runs");
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let mut options = BindOptions::default();
-        // The MTA runs as another user.
-        options.unix_mode = 0o666;
-        let listen = |spec| {
-            let _entered = runtime.enter();
-            bind_with(&[spec], options).unwrap_or_else(|error| panic!("{error}"))
-        };
-        let front = spec(&self.listen);
-        let milter = self.behind.as_ref().map(|folder| SocketSpec::Unix(folder.path().join("milter.sock")));
-        let (script, log) = (self.script.clone(), self.log.clone());
-        let mut settings = Options::default();
-        if let Some(progress) = script.needs.progress {
-            settings.progress_every = progress;
-        }
-        let make = move |_: &tamis::Peer| ScriptFilter::new(script.clone(), log.clone());
-        let server = Server::new(make).options(settings.clone());
-        let shutdown = Shutdown::new();
-        let (done, finished) = mpsc::channel();
-        let serve = |serving: Pin<Box<dyn Future<Output = Result<(), ServeError>> + Send>>| {
-            let done = done.clone();
-            runtime.spawn(async move {
-                serving.await.expect("the listener keeps working");
-                let _ = done.send(());
-            });
-        };
-        if let Some(socket) = milter {
-            serve(Box::pin(server.serve(listen(socket.clone()), shutdown.clone())));
-            let milter = Milter::new(socket);
-            let server = Server::new(move |_: &tamis::Peer| milter.connection()).options(settings);
-            serve(Box::pin(server.serve(listen(front), shutdown.clone())));
-        } else {
-            serve(Box::pin(server.serve(listen(front), shutdown.clone())));
-        }
-        self.running = Some(Running { runtime, shutdown, finished });
-    }
-
-    fn shutdown(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.shutdown.drain();
-            (0..=usize::from(self.behind.is_some()))
-                .for_each(|_| running.finished.recv().expect("serving ends"));
-            running.runtime.shutdown_timeout(Duration::from_secs(10));
-        }
-    }
-}
-
-impl Drop for ScriptServer {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn spec(listen: &Listen) -> SocketSpec {
-    match listen {
-        Listen::Tcp(address) => {
-            let (host, port) = (Host::Ip(address.ip()), Port::Number(address.port()));
-            if address.is_ipv6() { SocketSpec::Inet6 { host, port } } else { SocketSpec::Inet { host, port } }
-        }
-        Listen::Unix(path) => SocketSpec::Unix(path.clone()),
-    }
-}
+pub use self::serving::{RunningChain, TamisHost};
+use crate::host::EventLog;
+use crate::script::{Action, Attention, Edit, KeptEdit, Position, Script, Stage, Verdict as Answer};
 
 /// A script in one connection.
 pub(crate) struct ScriptFilter {
@@ -185,7 +56,7 @@ impl ScriptFilter {
                 (Stage::Header, header.name.clone())
             }
             Event::Body(piece) => {
-                log.body(piece.len());
+                log.body(piece);
                 (Stage::Body, Bytes::new())
             }
             Event::Unknown(line) => {
@@ -210,6 +81,20 @@ impl ScriptFilter {
     fn plain(&self, name: &str, stage: Stage) -> (Stage, Bytes) {
         self.log.plain(name);
         (stage, Bytes::new())
+    }
+
+    /// Writes down what the library kept of the message.
+    async fn note_kept(&self, cx: &Context<'_, BytesMut>) -> Result<(), BoxError> {
+        if self.script.keeps_headers() {
+            for header in cx.headers()?.iter() {
+                self.log.field(header.name().as_bytes(), header.value().as_bytes());
+            }
+        }
+        if self.script.keeps_body() {
+            let body = cx.body()?;
+            self.log.kept_body(&body.to_bytes(usize::MAX).await?);
+        }
+        Ok(())
     }
 
     fn collects_body(&self) -> bool {
@@ -247,16 +132,31 @@ impl Filter for ScriptFilter {
         needs
     }
 
+    fn collect(&self) -> Collect {
+        let mut collect = Collect::nothing();
+        if self.script.keeps_headers() {
+            collect = collect.headers();
+        }
+        if self.script.keeps_body() {
+            collect = collect.body();
+        }
+        collect
+    }
+
     async fn on(&mut self, cx: &mut Context<'_, BytesMut>, event: Event) -> Reply {
         if let (Event::Body(piece), true) = (&event, self.collects_body()) {
             cx.message.extend_from_slice(piece);
         }
         let Some((stage, argument)) = self.note(cx, &event) else { return Ok(Verdict::Continue) };
+        if stage == Stage::EndOfMessage {
+            self.note_kept(cx).await?;
+        }
         let script = self.script.clone();
         for action in script.actions(&mut self.position, stage, &argument) {
             match action {
                 Action::Sleep(time) => tokio::time::sleep(*time).await,
                 Action::Edit(edit) => apply(cx, edit)?,
+                Action::Kept(edit) => kept::apply(cx, edit).await?,
                 Action::Macro(name) => self.log.macro_value(name, cx.macro_value(name)),
                 Action::Verdict(verdict) => return tamis_verdict(verdict),
             }
@@ -299,7 +199,12 @@ fn apply(cx: &mut Context<'_, BytesMut>, edit: &Edit) -> Result<(), BoxError> {
 
 fn actions(script: &Script) -> Actions {
     script.all_actions().fold(Actions::empty(), |all, action| {
-        let Action::Edit(edit) = action else { return all };
+        let edit = match action {
+            Action::Edit(edit) => edit,
+            Action::Kept(KeptEdit::ExtendBody(_)) => return all | Actions::REPLACE_BODY,
+            Action::Kept(_) => return all | Actions::ADD_HEADERS | Actions::CHANGE_HEADERS,
+            _ => return all,
+        };
         all | match edit {
             Edit::AddHeader { .. } | Edit::InsertHeader { .. } => Actions::ADD_HEADERS,
             Edit::ChangeHeader { .. } => Actions::CHANGE_HEADERS,
