@@ -13,6 +13,7 @@ pub mod session;
 pub mod dice;
 pub mod generate;
 pub mod judge;
+pub mod milter;
 pub mod rewrite;
 pub mod rules;
 pub mod stock;

@@ -208,6 +208,10 @@ fn macro_lists_can_be_set_once_for_each_stage() {
     let mut sessions = Vec::new();
     for offered in [0x1ff_u32, 0xff] {
         for list in ["\"i {mail_addr}\"", "\"\"", "~", "\"a,b c\"", "*70000:\"x\""] {
+            // Lists that are not sent are never too long.
+            if offered == 0xff && list.starts_with('*') {
+                continue;
+            }
             let mut script = Script::default();
             for stage in [-1, 0, 1, 2, 3, 4, 5, 6, 7, 100, 2] {
                 script = script.calls(Callback::Negotiate, 1, format!("setsymlist {stage} {list}"));
