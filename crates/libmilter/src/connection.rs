@@ -13,20 +13,27 @@ use crate::symbols::Symbols;
 use crate::sys;
 
 /// What there is of a connection between two commands. Buffers belong to the threads that read.
+#[allow(clippy::struct_excessive_bools)] // independent of each other
 pub(crate) struct Connection {
     socket: OwnedFd,
     pub(crate) session: FilterSession,
     pub(crate) private: Private,
     /// What `smfi_setreply` left for a later verdict.
     pub(crate) reply: Option<StoredReply>,
-    pub(crate) symbols: Symbols,
+    pub(crate) symbols: Option<Box<Symbols>>,
     pub(crate) lists: Option<Box<Lists>>,
     /// The beginning of a command whose rest has not come.
-    pub(crate) rest: Vec<u8>,
+    /// Boxed twice, as mostly there is none.
+    #[allow(clippy::box_collection)]
+    pub(crate) rest: Option<Box<Vec<u8>>>,
     /// When something last happened.
     pub(crate) active: u32,
     /// A thread has it.
     pub(crate) running: bool,
+    /// While a thread had it, another one was told that something came.
+    pub(crate) again: bool,
+    /// It waits for the MTA to take what was said.
+    pub(crate) writing: bool,
     /// Why it is ending, if that is not the MTA's doing.
     pub(crate) ending: Option<Ending>,
     /// Something went wrong in writing: nothing more can be said.
@@ -79,11 +86,13 @@ impl Connection {
             session,
             private: Private(std::ptr::null_mut()),
             reply: None,
-            symbols: Symbols::default(),
+            symbols: None,
             lists: None,
-            rest: Vec::new(),
+            rest: None,
             active: sys::coarse_seconds(),
             running: false,
+            again: false,
+            writing: false,
             ending: None,
             broken: false,
             complained: false,
@@ -96,6 +105,13 @@ impl Connection {
 
     pub(crate) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+
+    /// Gives back memory that only a connection with something to do needs.
+    pub(crate) fn rest_a_while(&mut self) {
+        if !self.session.in_message() && self.session.output().is_empty() {
+            self.session.output().clear();
+        }
     }
 
     /// Writes what the socket takes at once; `false` if that is not all.

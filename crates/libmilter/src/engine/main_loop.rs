@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::pool::{LOOK, Watch};
 use super::{Engine, LEAVE};
 use crate::connection::Ending;
 use crate::context::SLOTS;
@@ -32,16 +33,22 @@ pub(crate) fn run(filter: Arc<Filter>, settings: Settings, listener: Listener) -
     // A signal handler of the program may ring it at any time from now on, so it stays.
     let ringer = bell.try_clone()?;
     process::set_bell(ringer.into_raw_fd());
-    engine.start_thread()?;
-    engine.start_thread()?;
+    engine.start_threads()?;
     log::info(format_args!("ready: up to {} threads", engine.settings.threads));
     let mut swept = Instant::now();
+    let mut watch = Watch::default();
     while process::stopping() == Stop::No && !engine.accepting.has_failed() {
         let mut time = until_sweep(swept);
         if let Some(rest) = engine.accepting.rest() {
             time = Some(time.map_or(rest, |time| time.min(rest)));
         }
+        if engine.pool.is_scarce() {
+            time = Some(time.map_or(LOOK, |time| time.min(LOOK)));
+        }
         wait(&signals, &bell, time)?;
+        if engine.pool.is_scarce() {
+            engine.look_after_threads(&mut watch);
+        }
         engine.accepting.wake(&engine.epoll);
         if until_sweep(swept).is_some_and(|time| time.is_zero()) {
             swept = Instant::now();

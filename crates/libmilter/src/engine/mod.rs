@@ -1,11 +1,12 @@
 //! The threads that serve connections, and the one that `smfi_main` keeps for everything else.
 //!
-//! One epoll set has the listening socket and every connection on which nothing happens. All threads of the pool wait
-//! on it; the kernel gives each ready connection to one of them, and to no other until it is armed again. That thread
-//! reads, runs callbacks, writes the answers and comes back.
+//! One epoll set has the listening socket and every connection. All threads of the pool wait on it; the kernel tells one
+//! of them when something came. That thread reads, runs callbacks, writes the answers and comes back: nothing is handed
+//! from thread to thread. If more comes meanwhile, another thread is told, which leaves a note for the first one.
 
 mod accept;
 mod buffer;
+mod limits;
 mod main_loop;
 mod pool;
 mod serve;
@@ -13,7 +14,7 @@ mod serve;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tamis_proto::{FilterSession, Limits, Rules};
+use tamis_proto::{FilterSession, Rules};
 
 use crate::connection::Connection;
 use crate::context::{Handle, SLOTS};
@@ -30,6 +31,7 @@ pub(crate) struct Engine {
     settings: Settings,
     epoll: sys::Epoll,
     pool: pool::Pool,
+    limits: limits::CurrentLimits,
     /// Connections that are open.
     connections: AtomicUsize,
     accepting: accept::Accepting,
@@ -42,35 +44,22 @@ const LEAVE: u64 = 1;
 impl Engine {
     fn new(filter: Arc<Filter>, settings: Settings, listener: Listener) -> std::io::Result<Self> {
         let epoll = sys::Epoll::new()?;
-        epoll.add(listener.fd(), LISTENER)?;
+        epoll.add_once(listener.fd(), LISTENER)?;
         let pool = pool::Pool::new(settings.threads);
+        let limits = limits::CurrentLimits::new(settings.frame.unwrap_or(0));
         Ok(Self {
             filter,
             settings,
             epoll,
             pool,
+            limits,
             connections: AtomicUsize::new(0),
             accepting: accept::Accepting::new(listener),
         })
     }
 
-    /// The limits of sessions, with what the program has set by now.
-    fn limits(&self) -> Arc<Limits> {
-        let payload = process::max_data().max(self.settings.frame.unwrap_or(0));
-        let mut limits = Limits::new();
-        // libmilter has no bound but that of the packet, and stores nothing that these would bound.
-        limits.payload = payload;
-        limits.argument = usize::MAX;
-        limits.macros = usize::MAX;
-        limits.macro_bytes = usize::MAX;
-        limits.headers = usize::MAX;
-        limits.header_bytes = usize::MAX;
-        limits.recipients = usize::MAX;
-        Arc::new(limits)
-    }
-
     fn open(&self, socket: std::os::fd::OwnedFd) {
-        let session = FilterSession::new(Rules::libmilter(), self.limits());
+        let session = FilterSession::new(Rules::libmilter(), self.limits.get());
         let connection = Box::new(Connection::new(socket, session));
         self.connections.fetch_add(1, Ordering::Relaxed);
         let Some(handle) = SLOTS.add(connection) else {
