@@ -228,12 +228,19 @@ fn command(code: u8, payload: &[u8]) -> String {
     }
 }
 
+/// Pieces of a body that are longer than this are cut.
+const LONGEST: usize = 1000;
+
 /// A reply with all of its text.
 fn reply(code: u8, payload: &[u8]) -> String {
     let letter = char::from(code);
     match (code, payload) {
         (b'i' | b'm', [a, b, c, d, rest @ ..]) => {
             format!("{letter} {}{}", u32::from_be_bytes([*a, *b, *c, *d]), strings(rest))
+        }
+        (b'b', body) if body.len() > LONGEST => {
+            let sum = body.iter().fold(0_u32, |sum, byte| sum.rotate_left(5) ^ u32::from(*byte));
+            format!("{letter} {} and so on, {} bytes, sum {sum:08x}", quoted(&body[..40]), body.len())
         }
         (b'b', body) => format!("{letter} {}", quoted(body)),
         _ => format!("{letter}{}", strings(payload)),

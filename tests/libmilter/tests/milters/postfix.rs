@@ -25,7 +25,7 @@ fn opendkim_signs_mail_that_passes_through_postfix() {
         opendkim::make_key(folder.path());
         let site = Site::start();
         let socket = format!("inet:{}@{}", site.milter.port(), site.milter.ip());
-        let mut milter = opendkim::start(library, folder.path(), "Mode s\n", &socket);
+        let mut milter = opendkim::start(library, folder.path(), opendkim::SIGNS, &socket);
         milter.listens(site.milter);
         let text = opendkim::volatile(&site.send(&["hello", "again"], "bob@example.org"));
         // Its folding puts the first line of the signature elsewhere on another day.
@@ -102,7 +102,9 @@ impl Site {
         client.command("QUIT").expect("Postfix answers");
         for delivered in self.sink.wait(accepted, PATIENCE) {
             let _ = writeln!(text, "\ndelivered: MAIL {}", escape(&delivered.mail));
-            delivered.rcpt.iter().for_each(|path| drop(writeln!(text, "RCPT {}", escape(path))));
+            for path in &delivered.rcpt {
+                let _ = writeln!(text, "RCPT {}", escape(path));
+            }
             for line in message_lines(&delivered.message) {
                 let line = escape(&line);
                 let shown = if line.len() > 200 { format!("{} … {} bytes", &line[..20], line.len()) } else { line };
