@@ -3,6 +3,7 @@
 //! `cargo xtask test` is the whole of what continuous integration runs, so that a green run on a desk means a
 //! green run there. The steps are in [`steps`]; those that are more than a list of commands have files of their own.
 
+mod bench;
 mod fuzz;
 mod licences;
 mod packages;
@@ -32,7 +33,8 @@ Examples:
   cargo xtask test --only clippy   one step of it
   cargo xtask setup                install what the interop tests need
   cargo xtask fuzz --seconds 600   ten minutes for each fuzz target
-  cargo xtask soak                 ten minutes of full load";
+  cargo xtask soak                 ten minutes of full load
+  cargo xtask bench-peers          Tamis beside other milter libraries";
 
 #[derive(Subcommand)]
 enum Task {
@@ -48,6 +50,9 @@ enum Task {
     /// Loads `tamis serve` for a while and kills connections at random: nothing may grow, nothing may be left.
     #[command(after_help = SOAK_HELP)]
     Soak(SoakArgs),
+    /// Measures Tamis side by side with other milter libraries, and prints tables.
+    #[command(after_help = bench::help())]
+    BenchPeers(bench::Options),
     /// Makes the fuzz targets' corpus anew, from the sessions and fixtures beside the tests and what runs found here.
     FuzzSeeds,
 }
@@ -124,6 +129,7 @@ fn run(task: &Task) -> Result<()> {
         Task::Setup => packages::setup(&root),
         Task::Fuzz(args) => fuzz::run(&root, &args.target, args.seconds),
         Task::Soak(args) => soak::run(&root, args.seconds),
+        Task::BenchPeers(options) => bench::run(&root, options),
         Task::FuzzSeeds => fuzz::seeds(&root),
         Task::Test(args) => {
             let steps = steps::select(&args.only, &args.skip);

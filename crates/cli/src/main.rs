@@ -3,6 +3,7 @@
 // Help texts are doc comments, and read without mark-up.
 #![allow(clippy::doc_markdown)]
 
+mod bench;
 mod completions;
 mod exit;
 mod log;
@@ -32,6 +33,7 @@ struct Cli {
 enum Command {
     Serve(Box<serve::Args>),
     Send(Box<send::Args>),
+    Bench(Box<bench::Args>),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Send(args) => send::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }

@@ -9,11 +9,24 @@ use crate::negotiate::{Actions, DataSize};
 pub struct EditRules {
     actions: Actions,
     data_size: DataSize,
+    /// A bound that replaces that of the data size.
+    limit: Option<usize>,
+    any_text: bool,
 }
 
 impl EditRules {
     pub(crate) const fn new(actions: Actions, data_size: DataSize) -> Self {
-        Self { actions, data_size }
+        Self { actions, data_size, limit: None, any_text: false }
+    }
+
+    /// Bounds the payload by this and not by the data size that was negotiated.
+    pub(crate) const fn limited(self, payload: usize) -> Self {
+        Self { limit: Some(payload), ..self }
+    }
+
+    /// Takes any text that can be told from what follows it.
+    pub(crate) const fn any_text(self) -> Self {
+        Self { any_text: true, ..self }
     }
 
     /// The actions that were negotiated.
@@ -23,7 +36,10 @@ impl EditRules {
 
     /// Largest payload of a packet, in bytes.
     pub const fn payload(&self) -> usize {
-        self.data_size.bytes()
+        match self.limit {
+            Some(limit) => limit,
+            None => self.data_size.bytes(),
+        }
     }
 
     /// Whether a modification could be sent at end of message: its action was negotiated, it fits a packet, and its
@@ -44,7 +60,11 @@ impl EditRules {
         if length > limit && !matches!(edit, Edit::ReplaceBody(_)) {
             return Err(Misuse::TooLong { length, limit });
         }
-        validate::edit(edit)?;
+        if self.any_text {
+            validate::without_nuls(edit)?;
+        } else {
+            validate::edit(edit)?;
+        }
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ mod admission;
 mod allow;
 mod bell;
 mod budget;
-mod call;
+pub(crate) mod call;
 mod connection;
 mod counters;
 mod keeping;
@@ -49,8 +49,7 @@ pub use ipnet::IpNet;
 pub use limits::Limit;
 pub use listener::{BindError, BindOptions, Listener, bind, bind_with};
 pub use options::Options;
-pub use resolve::ResolveError;
-pub(crate) use resolve::resolve;
+pub use resolve::{ResolveError, resolve};
 pub use shutdown::Shutdown;
 #[cfg(feature = "testing")]
 pub(crate) use single::serve_single;

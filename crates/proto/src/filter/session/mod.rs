@@ -3,6 +3,7 @@
 mod answer;
 mod bounds;
 mod receive;
+mod verbatim;
 
 use std::sync::Arc;
 
