@@ -96,15 +96,16 @@ enum Waits {
 /// A replaced body, whose packets must not have anything between them.
 #[derive(Debug)]
 enum NewBody {
-    /// Kept back until the verdict; no pieces are no new body.
-    Kept(Vec<Bytes>),
+    /// Kept back until the verdict; no pieces are no new body. Boxed, as most sessions never have any.
+    #[expect(clippy::box_collection, reason = "an idle session is to be small")]
+    Kept(Option<Box<Vec<Bytes>>>),
     /// On its way already.
     Begun,
 }
 
 impl Default for NewBody {
     fn default() -> Self {
-        Self::Kept(Vec::new())
+        Self::Kept(None)
     }
 }
 
