@@ -1,5 +1,6 @@
 //! The filter under test: a [`Script`] as a Tamis filter.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -7,11 +8,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tamis::proto::address::{Host, Port};
 use tamis::proto::command::{Client, Envelope};
-use tamis::server::{BindOptions, bind_with};
+use tamis::remote::Milter;
+use tamis::server::{BindOptions, ServeError, bind_with};
 use tamis::{
     Actions, BoxError, Context, Event, Filter, MacroStage, Needs, Options, Reply, Server, Shutdown,
     SmtpReply, SocketSpec, Verdict,
 };
+use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::host::{EventLog, FilterHost, Listen, RunningFilter};
@@ -19,12 +22,19 @@ use crate::script::{Action, Attention, Edit, Position, Script, Stage, Verdict as
 
 /// Runs scripts on Tamis, in this process.
 #[derive(Debug, Default)]
-pub struct TamisHost;
+pub struct TamisHost {
+    relayed: bool,
+}
 
 impl TamisHost {
     /// A host with nothing running.
     pub fn new() -> Self {
-        Self
+        Self::default()
+    }
+
+    /// A host whose filters are consulted by another, which is the one that the MTA asks.
+    pub fn relayed() -> Self {
+        Self { relayed: true }
     }
 }
 
@@ -34,6 +44,7 @@ impl FilterHost for TamisHost {
             script: Arc::new(script.clone()),
             log: EventLog::default(),
             listen: listen.clone(),
+            behind: self.relayed.then(|| TempDir::new().expect("a temporary folder can be made")),
             running: None,
         };
         filter.restart();
@@ -46,6 +57,8 @@ struct ScriptServer {
     script: Arc<Script>,
     log: EventLog,
     listen: Listen,
+    /// Where the script listens, if another filter stands between it and the MTA.
+    behind: Option<TempDir>,
     running: Option<Running>,
 }
 
@@ -72,32 +85,44 @@ impl RunningFilter for ScriptServer {
         let mut options = BindOptions::default();
         // The MTA runs as another user.
         options.unix_mode = 0o666;
-        let spec = spec(&self.listen);
-        let listeners = {
+        let listen = |spec| {
             let _entered = runtime.enter();
             bind_with(&[spec], options).unwrap_or_else(|error| panic!("{error}"))
         };
+        let front = spec(&self.listen);
+        let milter = self.behind.as_ref().map(|folder| SocketSpec::Unix(folder.path().join("milter.sock")));
         let (script, log) = (self.script.clone(), self.log.clone());
-        let mut options = Options::default();
+        let mut settings = Options::default();
         if let Some(progress) = script.needs.progress {
-            options.progress_every = progress;
+            settings.progress_every = progress;
         }
         let make = move |_: &tamis::Peer| ScriptFilter::new(script.clone(), log.clone());
-        let server = Server::new(make).options(options);
+        let server = Server::new(make).options(settings.clone());
         let shutdown = Shutdown::new();
         let (done, finished) = mpsc::channel();
-        let stop = shutdown.clone();
-        runtime.spawn(async move {
-            server.serve(listeners, stop).await.expect("the listener keeps working");
-            let _ = done.send(());
-        });
+        let serve = |serving: Pin<Box<dyn Future<Output = Result<(), ServeError>> + Send>>| {
+            let done = done.clone();
+            runtime.spawn(async move {
+                serving.await.expect("the listener keeps working");
+                let _ = done.send(());
+            });
+        };
+        if let Some(socket) = milter {
+            serve(Box::pin(server.serve(listen(socket.clone()), shutdown.clone())));
+            let milter = Milter::new(socket);
+            let server = Server::new(move |_: &tamis::Peer| milter.connection()).options(settings);
+            serve(Box::pin(server.serve(listen(front), shutdown.clone())));
+        } else {
+            serve(Box::pin(server.serve(listen(front), shutdown.clone())));
+        }
         self.running = Some(Running { runtime, shutdown, finished });
     }
 
     fn shutdown(&mut self) {
         if let Some(running) = self.running.take() {
             running.shutdown.drain();
-            running.finished.recv().expect("serving ends");
+            (0..=usize::from(self.behind.is_some()))
+                .for_each(|_| running.finished.recv().expect("serving ends"));
             running.runtime.shutdown_timeout(Duration::from_secs(10));
         }
     }

@@ -44,8 +44,8 @@ pub use limits::Limits;
 pub use macros::{MacroTable, MissedMacros};
 pub use mta::{MtaConfig, MtaEvent, MtaSession, Profile, Script, Timeouts, Turn};
 pub use negotiate::{
-    Actions, Agreement, Answer, DataSize, IfMissing, MIN_VERSION, MacroLists, MacroStage, Needs, Offer,
-    Refusal, See, Steps, VERSION,
+    Actions, Agreement, Answer, BitAnswer, DataSize, IfMissing, MIN_VERSION, MacroLists, MacroStage, Needs,
+    Offer, Refusal, See, Steps, VERSION,
 };
 pub use output::Output;
 pub use reply::{Reply, SmtpReply, Verdict};

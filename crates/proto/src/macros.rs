@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::command::{Kind, Macros};
 use crate::filter::Warning;
+use crate::negotiate::{MacroLists, MacroStage};
 use crate::stage::Stage;
 
 /// Macros received so far, by the stage they came for.
@@ -77,6 +78,40 @@ impl MacroTable {
     /// The macros that came for one stage, in the MTA's order.
     pub fn of_stage(&self, stage: Stage) -> impl Iterator<Item = (&[u8], &[u8])> {
         crate::command::macro_pairs(&self.data[self.lists[stage.index()].clone()])
+    }
+
+    /// The same macros as a filter sees them that asked for `lists` alone: of a stage with a list what is in it, of the
+    /// others all. With `until`, which has a turn now, no macros of later stages.
+    #[must_use]
+    pub fn restricted(&self, lists: &MacroLists, until: Option<Stage>) -> Self {
+        let mut table =
+            Self { current: until.or(self.current), missed: self.missed.clone(), ..Self::default() };
+        let wanted_at = |stage| match stage {
+            // Their macros are those of another stage.
+            Stage::Header => Stage::EndOfHeaders,
+            Stage::Body => Stage::EndOfMessage,
+            stage => stage,
+        };
+        for stage in Stage::ALL {
+            if until.is_some_and(|until| stage > until) && stage != Stage::Unknown {
+                continue;
+            }
+            let list = MacroStage::ALL.into_iter().find(|list| list.stage() == wanted_at(stage));
+            let list = list.and_then(|list| lists.get(list));
+            let is_wanted = |name: &[u8]| match list {
+                Some(list) => list.iter().any(|wanted| bare(wanted.as_bytes()) == bare(name)),
+                None => true,
+            };
+            let start = table.data.len();
+            for (name, value) in self.of_stage(stage).filter(|(name, _)| is_wanted(name)) {
+                for text in [name, value] {
+                    table.data.extend_from_slice(text);
+                    table.data.push(0);
+                }
+            }
+            table.lists[stage.index()] = start..table.data.len();
+        }
+        table
     }
 
     /// Bytes of memory that the macros take.

@@ -22,6 +22,23 @@ pub struct Rules {
     pub body_last: bool,
     /// A connection that is lost before the verdict on the end of message aborts the message (spec §6.7).
     pub abort_unanswered_end: bool,
+    /// Text of modifications is looked at before it is sent; libmilter sends what it is given (spec §9.4).
+    pub check_edits: bool,
+    /// [`Limits::payload`](crate::Limits::payload) bounds what is sent as well as what is received, whatever size
+    /// was negotiated (spec §9.4, `smfi_setmaxdatasize`).
+    pub one_payload_limit: bool,
+    /// Modifications are possible from the end-of-message command on, so also on the last piece of the body that it
+    /// may bring along (spec §9.4).
+    pub edit_last_piece: bool,
+    /// Pieces of a body that an MTA sends although it was to be skipped are thrown away; libmilter gives them to
+    /// the filter.
+    pub drop_skipped_body: bool,
+    /// A sender that cannot be read aborts a message that never began (spec §6.6).
+    pub abort_unreadable_sender: bool,
+    /// The last byte of connect, helo, header and unknown is NUL, even behind bytes that are ignored (spec §2.3, §2.8).
+    pub need_final_nul: bool,
+    /// Macros can still be looked up when the connection ends (spec §2.14).
+    pub keep_macros_to_the_end: bool,
 }
 
 impl Rules {
@@ -36,6 +53,13 @@ impl Rules {
             skip_body_only: true,
             body_last: true,
             abort_unanswered_end: true,
+            check_edits: true,
+            one_payload_limit: false,
+            edit_last_piece: false,
+            drop_skipped_body: true,
+            abort_unreadable_sender: false,
+            need_final_nul: false,
+            keep_macros_to_the_end: false,
         }
     }
 
@@ -50,6 +74,13 @@ impl Rules {
             skip_body_only: false,
             body_last: false,
             abort_unanswered_end: false,
+            check_edits: false,
+            one_payload_limit: true,
+            edit_last_piece: true,
+            drop_skipped_body: false,
+            abort_unreadable_sender: true,
+            need_final_nul: true,
+            keep_macros_to_the_end: true,
         }
     }
 

@@ -1,7 +1,8 @@
-//! One connection to the filter: what is said next, and what came back.
+//! One connection to the filter, from connecting to QUIT.
 
 mod failure;
 mod input;
+mod talk;
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -10,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use mio::Token;
-use tamis::proto::{Command, MtaEvent, MtaSession, Script};
-use tamis::{Stage, Verdict};
+use tamis::proto::{Command, MtaSession};
 
 pub(super) use failure::Failure;
 use input::Input;
 pub(super) use input::Spare;
 
+use super::check::Course;
 use super::message::Plan;
 use super::socket::Socket;
 use super::world::World;
@@ -38,16 +39,20 @@ pub(super) struct Connection {
     input: Input,
     /// When the message began, or should have.
     begun: Instant,
-    /// When the connection was begun, or something of what waits was written.
+    /// When the state began, or something of what waits was written.
     moved: Instant,
     /// Messages that it has carried.
     carried: u64,
+    /// Recipients of this message that were refused.
     refused: usize,
+    course: Course,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Closed,
+    /// The listener's queue is full.
+    Queueing,
     Connecting,
     Negotiating,
     /// Connect and helo.
@@ -56,6 +61,8 @@ enum State {
     Ready,
     /// In a message.
     Busy,
+    /// All is said, and the filter has to close.
+    Leaving,
 }
 
 /// How it went.
@@ -69,11 +76,11 @@ pub(super) enum Went {
     Finished,
     /// The listener's queue is full; try again soon.
     Full,
+    /// It was ended as it should be.
+    Left,
     Failed(Failure),
 }
 
-/// Slices in one write.
-const SLICES: usize = 64;
 /// How long a filter may not read, as for Sendmail, and how long it may take to connect, as for Postfix.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 const CONNECT_TIME: Duration = Duration::from_secs(30);
@@ -94,14 +101,23 @@ impl Connection {
             moved: world.now,
             carried: 0,
             refused: 0,
+            course: Course::default(),
         }
     }
 
-    /// Begins to connect.
-    pub(super) fn connect(&mut self, world: &mut World) -> Went {
+    /// Begins to connect, if it is not connected.
+    pub(super) fn connect(&mut self, world: &World) -> Went {
+        if self.socket.is_some() {
+            return Went::Waiting;
+        }
         let mut socket = match Socket::connect(&world.target) {
             Ok(socket) => socket,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Went::Full,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if self.state != State::Queueing {
+                    (self.state, self.moved) = (State::Queueing, world.now);
+                }
+                return Went::Full;
+            }
             Err(error) => return Went::Failed(Failure::connect(&error)),
         };
         if let Err(error) = socket.register(&world.registry, self.token, true, false) {
@@ -120,6 +136,8 @@ impl Connection {
         self.state = State::Busy;
         self.begun = begun;
         self.refused = 0;
+        self.course =
+            world.check.as_ref().map(|check| check.begin(world.stint.started())).unwrap_or_default();
         // The abort that comes first belongs to the message before.
         self.at = usize::from(self.carried == 0);
         self.go_on(world).unwrap_or_else(Went::Failed)
@@ -145,29 +163,39 @@ impl Connection {
 
     /// Whether the filter has let too much time pass.
     pub(super) fn check_time(&mut self, world: &World) -> Option<Failure> {
-        let late = |allowed: Duration| world.now.saturating_duration_since(self.moved) > allowed;
+        let since = world.now.saturating_duration_since(self.moved);
         match self.state {
             State::Closed => None,
-            State::Connecting => {
-                let allowed = world.timeout.unwrap_or(CONNECT_TIME);
-                late(allowed).then(|| Failure::connect(&io::ErrorKind::TimedOut.into()))
+            State::Queueing | State::Connecting => {
+                let late = since > world.timeout.unwrap_or(CONNECT_TIME);
+                late.then(|| Failure::connect(&io::ErrorKind::TimedOut.into()))
+            }
+            State::Leaving => {
+                let allowed = world.timeout.unwrap_or(WRITE_TIME);
+                (since > allowed).then(|| Failure::stays(allowed))
             }
             _ if !self.unsent.is_empty() => {
                 let allowed = world.timeout.unwrap_or(WRITE_TIME);
-                late(allowed).then(|| Failure::stuck(allowed))
+                (since > allowed).then(|| Failure::stuck(allowed))
             }
             _ => self.session.check_time(world.now).err().map(Failure::from),
         }
     }
 
-    /// Says goodbye, as far as there is room for it.
-    pub(super) fn leave(&mut self, world: &mut World) {
-        if matches!(self.state, State::Ready | State::Opening) && self.unsent.is_empty() {
+    /// Says goodbye, as far as there is room for it. Where everything is checked, the filter has to close then.
+    pub(super) fn leave(&mut self, world: &mut World) -> Went {
+        let talks = matches!(self.state, State::Ready | State::Opening) && self.unsent.is_empty();
+        if talks && self.session.waits_for().is_none() {
             let _ = self.session.send(&Command::<&[u8]>::Abort, None, world.now);
             let _ = self.session.send(&Command::<&[u8]>::Quit, None, world.now);
-            let _ = self.write_output();
+            let said = self.write_output().is_ok();
+            if said && world.check.is_some() {
+                (self.state, self.moved) = (State::Leaving, world.now);
+                return Went::Waiting;
+            }
         }
         self.close(world);
+        Went::Left
     }
 
     pub(super) fn close(&mut self, world: &mut World) {
@@ -184,6 +212,15 @@ impl Connection {
 
     pub(super) fn is_busy(&self) -> bool {
         self.state == State::Busy
+    }
+
+    /// Whether it has said connect and helo, and may carry messages.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Ready | State::Busy)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state == State::Closed
     }
 
     fn negotiate(&mut self, world: &mut World) -> Result<Went, Failure> {
@@ -210,54 +247,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Goes on with the script until it is the filter's turn, or the end.
-    fn go_on(&mut self, world: &mut World) -> Result<Went, Failure> {
-        let plan = self.plan.clone().expect("only those who negotiated have a script");
-        let script = if self.state == State::Opening { &plan.opening } else { &plan.message };
-        loop {
-            if !self.write(script, world)? || self.session.waits_for().is_some() {
-                return Ok(Went::Waiting);
-            }
-            if self.at == script.len() {
-                return Ok(self.opened());
-            }
-            let (_, range) = self.session.play(script, &mut self.at, world.now)?;
-            self.unsent = range;
-        }
-    }
-
-    fn opened(&mut self) -> Went {
-        debug_assert_eq!(self.state, State::Opening, "a message ends with an answer");
-        self.state = State::Ready;
-        Went::Opened
-    }
-
-    /// Writes what waits; false if it does not fit yet.
-    fn write(&mut self, script: &Script, world: &mut World) -> Result<bool, Failure> {
-        let Some(socket) = &mut self.socket else { return Ok(false) };
-        while !self.unsent.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = script.slices(&self.unsent, &mut slices);
-            match socket.write(&slices[..count]) {
-                Ok(written) => {
-                    self.unsent.start += written as u64;
-                    self.moved = world.now;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.want_to_write(true, world)?;
-                    return Ok(false);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if self.wants_to_write {
-            self.want_to_write(false, world)?;
-            self.session.written(world.now);
-        }
-        Ok(true)
-    }
-
     fn want_to_write(&mut self, wants: bool, world: &World) -> io::Result<()> {
         if self.wants_to_write != wants
             && let Some(socket) = &mut self.socket
@@ -266,99 +255,5 @@ impl Connection {
             self.wants_to_write = wants;
         }
         Ok(())
-    }
-
-    /// Reads what the filter says. One read is enough unless it fills the buffer: the reactor tells of more.
-    fn receive(&mut self, world: &mut World) -> Result<Went, Failure> {
-        loop {
-            let Some(socket) = &mut self.socket else { return Ok(Went::Waiting) };
-            let limit = self.session.payload_limit();
-            let room = self.input.room(limit, &mut world.spare);
-            let size = room.len();
-            let read = match socket.read(room) {
-                Ok(0) => {
-                    self.session.eof(self.input.bytes())?;
-                    return Err(Failure::closed());
-                }
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.into()),
-            };
-            self.input.filled(read);
-            match self.understand(world)? {
-                Went::Waiting if read == size => {}
-                went => {
-                    self.input.give_back_if_empty(&mut world.spare);
-                    return Ok(went);
-                }
-            }
-        }
-        self.input.give_back_if_empty(&mut world.spare);
-        Ok(Went::Waiting)
-    }
-
-    /// Takes what was read as replies. Whatever follows a verdict was not asked for, which is an error.
-    fn understand(&mut self, world: &mut World) -> Result<Went, Failure> {
-        let mut said = None;
-        let mut agreed = None;
-        loop {
-            let (used, event) = self.session.next(self.input.bytes(), world.now)?;
-            match event {
-                None => break,
-                Some(MtaEvent::Negotiated { agreement, .. }) => agreed = Some(agreement),
-                Some(MtaEvent::Edit(edit)) => world.tally.edit(edit.name()),
-                Some(MtaEvent::RefusedEdit(edit, why)) => {
-                    world.tally.error("refused-edit", || format!("{}: {why}", edit.name()));
-                }
-                Some(MtaEvent::Progress) => {}
-                Some(MtaEvent::Verdict { stage, verdict, mended }) => {
-                    if mended {
-                        world.tally.error("bad-reply", || format!("reply at {stage} is not an SMTP reply"));
-                    }
-                    said = Some((stage, verdict));
-                }
-            }
-            self.input.consume(used);
-        }
-        if let Some(agreement) = agreed {
-            self.plan = Some(world.plan(&self.session, agreement)?);
-            self.state = State::Opening;
-            return self.go_on(world);
-        }
-        match said {
-            Some((stage, verdict)) => self.judge(stage, verdict, world),
-            None => Ok(Went::Waiting),
-        }
-    }
-
-    fn judge(&mut self, stage: Stage, verdict: Verdict, world: &mut World) -> Result<Went, Failure> {
-        if self.state == State::Opening {
-            return match self.session.sits_out() {
-                true => Err(Failure::sits_out(stage, &verdict)),
-                false => self.go_on(world),
-            };
-        }
-        let over = match (&verdict, stage) {
-            (_, Stage::EndOfMessage) => true,
-            (Verdict::Continue | Verdict::Skip, _) => false,
-            (Verdict::Reject | Verdict::Tempfail | Verdict::Reply(_), Stage::Rcpt)
-                if !self.session.sits_out() =>
-            {
-                self.refused += 1;
-                world.tally.refused_recipients += 1;
-                self.refused == world.shape.recipients
-            }
-            _ => true,
-        };
-        if !over {
-            return self.go_on(world);
-        }
-        self.state = State::Ready;
-        self.carried += 1;
-        let now = Instant::now();
-        world.tally.message(&verdict, now.saturating_duration_since(self.begun));
-        world.stint.finish(now);
-        Ok(Went::Finished)
     }
 }

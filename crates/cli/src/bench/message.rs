@@ -1,7 +1,5 @@
 //! The message that is sent again and again, encoded once for all connections that agreed on the same.
 
-use std::fmt::Write;
-
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
 use tamis::Stage;
@@ -98,15 +96,6 @@ impl Shape {
         }
         let last = (rest > 0).then(|| last.freeze());
         (0..count).map(move |_| full.clone()).chain(last)
-    }
-}
-
-impl Plan {
-    /// What the filter was asked, for people: where it listens and what it takes.
-    pub(super) fn negotiated(agreement: &Agreement) -> String {
-        let mut text = format!("version {}, steps {}", agreement.version, agreement.steps);
-        let _ = write!(text, ", actions {}", agreement.actions);
-        text
     }
 }
 

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// How many messages are sent, and when each may begin.
 #[derive(Clone, Debug)]
 pub(super) struct Stint {
+    /// As many as were asked for.
+    asked: u64,
+    /// As many as are let begin: fewer once it was stopped.
     messages: u64,
     until: Option<Instant>,
     /// Time from one message to the next, where the rate is fixed.
@@ -27,6 +30,7 @@ impl Stint {
     pub(super) fn new(messages: u64, time: Option<Duration>, rate: Option<f64>) -> Self {
         let begun = Instant::now();
         Self {
+            asked: messages,
             messages,
             until: time.map(|time| begun + time),
             interval: rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
@@ -81,8 +85,43 @@ impl Stint {
 
     /// Whether all messages have begun and ended.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        let begun = self.started >= self.messages || self.until.is_some_and(|until| now >= until);
-        begun && self.started == self.finished + self.failed
+        !self.goes_on(now) && self.started == self.finished + self.failed
+    }
+
+    /// Number of the message that began last, from 1.
+    pub(super) fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Whether more messages may begin, now or later.
+    pub(super) fn goes_on(&self, now: Instant) -> bool {
+        self.started < self.messages && self.until.is_none_or(|until| now < until)
+    }
+
+    /// How much of it is done, from 0 to 1.
+    pub(super) fn progress(&self, now: Instant) -> f64 {
+        let by_number = (self.finished + self.failed) as f64 / self.asked.max(1) as f64;
+        let by_time = self.until.map_or(0.0, |until| {
+            let spent = now.saturating_duration_since(self.begun).as_secs_f64();
+            spent / until.duration_since(self.begun).as_secs_f64()
+        });
+        by_number.max(by_time)
+    }
+
+    /// Messages a second up to now.
+    pub(super) fn speed(&self, now: Instant) -> f64 {
+        let spent = now.saturating_duration_since(self.begun).as_secs_f64();
+        self.finished as f64 / spent.max(1e-3)
+    }
+
+    /// Messages that were due at a fixed rate and could not begin in time, since all connections were busy.
+    pub(super) fn missed(&self) -> u64 {
+        let Some(interval) = self.interval else { return 0 };
+        let end = self.until.map_or(self.ended, |until| until.min(self.ended));
+        let time = end.saturating_duration_since(self.begun).as_secs_f64();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // both are positive and small
+        let due = (time / interval.as_secs_f64()) as u64;
+        due.min(self.asked).saturating_sub(self.started)
     }
 
     /// From the first message to the last reply.

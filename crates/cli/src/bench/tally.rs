@@ -16,6 +16,8 @@ pub(super) struct Tally {
     verdicts: Counts,
     edits: Counts,
     pub(super) refused_recipients: u64,
+    /// How often the filter said that it is still working.
+    pub(super) progress: u64,
     /// By kind; those of the warm-up too.
     pub(super) errors: BTreeMap<String, Failures>,
     /// Connections made, the idle ones not among them.
@@ -46,15 +48,16 @@ impl Tally {
             verdicts: Counts::default(),
             edits: Counts::default(),
             refused_recipients: 0,
+            progress: 0,
             errors: BTreeMap::new(),
             connections: 0,
         }
     }
 
-    /// Begins anew with everything but errors.
+    /// Begins anew with everything but errors and connections.
     pub(super) fn reset(&mut self) {
         let errors = std::mem::take(&mut self.errors);
-        *self = Self { errors, ..Self::new() };
+        *self = Self { errors, connections: self.connections, ..Self::new() };
     }
 
     pub(super) fn message(&mut self, verdict: &Verdict, took: Duration) {
@@ -75,6 +78,18 @@ impl Tally {
                 self.errors.insert(kind.to_owned(), Failures { count: 1, first: full() });
             }
         }
+    }
+
+    /// Counts messages that were treated differently.
+    pub(super) fn mismatches(&mut self, count: u64, first: Option<String>) {
+        if let Some(first) = first {
+            self.errors.insert("mismatch".to_owned(), Failures { count, first });
+        }
+    }
+
+    /// An error in full, if there was one.
+    pub(super) fn any_error(&self) -> Option<&String> {
+        self.errors.values().next().map(|failures| &failures.first)
     }
 
     pub(super) fn error_count(&self) -> u64 {

@@ -10,6 +10,11 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A number of things, or none.
+pub(super) fn count_or_none(text: &str) -> Result<usize, String> {
+    if text == "0" { Ok(0) } else { count(text) }
+}
+
 /// A number of messages.
 pub(super) fn messages(text: &str) -> Result<u64, String> {
     match text.parse() {
@@ -63,5 +68,53 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     match number.parse::<u64>().ok().and_then(|number| number.checked_mul(ms)) {
         Some(ms @ 1..=86_400_000) => Ok(Duration::from_millis(ms)),
         _ => Err("write a time of up to a day, such as 10s, 500ms or 5m".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in
+            [("0", 0), ("4096", 4096), ("4KiB", 4096), ("4k", 4096), ("25MiB", 25 << 20), ("1G", 1 << 30)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "KiB", "1KB", "1.5M", "-1", "1 K", "5GiB", "99999999999999999999"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn seconds_and_rates_may_have_a_fraction() {
+        assert_eq!(
+            (seconds("10"), seconds("0.5s")),
+            (Ok(Duration::from_secs(10)), Ok(Duration::from_millis(500)))
+        );
+        assert_eq!((rate("500"), rate("0.5")), (Ok(500.0), Ok(0.5)));
+        for text in ["", "0", "-1", "nan", "inf", "1e99", "1h"] {
+            assert!(seconds(text).is_err() && rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_things_are_bounded() {
+        assert_eq!((count("1"), count("1000000"), count_or_none("0")), (Ok(1), Ok(1_000_000), Ok(0)));
+        for text in ["0", "1000001", "-1", "many", "1K"] {
+            assert!(count(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(
+            (time("10"), time("500ms"), time("5m")),
+            (Ok(Duration::from_secs(10)), Ok(Duration::from_millis(500)), Ok(Duration::from_mins(5)))
+        );
+        for text in ["", "0", "1h", "ms"] {
+            assert!(time(text).is_err(), "{text}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mio::Registry;
 use tamis::proto::{Agreement, MtaConfig, MtaSession};
 
+use super::check::Check;
 use super::connection::{Failure, Spare};
 use super::message::{Plan, Shape};
 use super::socket::Target;
@@ -24,6 +25,8 @@ pub(super) struct World {
     pub(super) spare: Spare,
     pub(super) tally: Tally,
     pub(super) stint: Stint,
+    /// Where every reply is verified.
+    pub(super) check: Option<Check>,
     /// When the reactor spoke last.
     pub(super) now: Instant,
     plans: Vec<Rc<Plan>>,
@@ -33,24 +36,18 @@ pub(super) struct World {
 const PLANS: usize = 8;
 
 impl World {
-    pub(super) fn new(
-        registry: Registry,
-        target: Target,
-        config: MtaConfig,
-        timeout: Option<Duration>,
-        shape: Shape,
-    ) -> Self {
-        let (tally, stint, now) = (Tally::new(), Stint::none(), Instant::now());
+    pub(super) fn new(registry: Registry, target: Target, config: MtaConfig, shape: Shape) -> Self {
         Self {
             registry,
             target,
             config,
-            timeout,
+            timeout: None,
             shape,
             spare: Vec::new(),
-            tally,
-            stint,
-            now,
+            tally: Tally::new(),
+            stint: Stint::none(),
+            check: None,
+            now: Instant::now(),
             plans: Vec::new(),
         }
     }
@@ -67,5 +64,13 @@ impl World {
         }
         self.plans.push(plan.clone());
         Ok(plan)
+    }
+
+    /// Begins to count anew; errors stay.
+    pub(super) fn reset(&mut self) {
+        self.tally.reset();
+        if let Some(check) = &mut self.check {
+            check.reset();
+        }
     }
 }

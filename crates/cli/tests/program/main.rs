@@ -1,5 +1,6 @@
 //! Tests that run the program itself.
 
+mod chain;
 mod common;
 mod limits;
 mod others;

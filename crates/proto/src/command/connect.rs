@@ -173,10 +173,15 @@ fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
 
 /// What `inet_aton` takes beyond dotted quads: one to four numbers, the last one filling what is left.
 fn short_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let number = |part: &str| match part.strip_prefix("0x").or_else(|| part.strip_prefix("0X")) {
-        Some(hex) => u32::from_str_radix(hex, 16).ok(),
-        None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
-        None => part.parse().ok(),
+    let number = |part: &str| {
+        let (digits, radix) = match part.strip_prefix("0x").or_else(|| part.strip_prefix("0X")) {
+            Some(hex) => (hex, 16),
+            None if part.len() > 1 && part.starts_with('0') => (part, 8),
+            None => (part, 10),
+        };
+        // A sign is a digit for the standard library.
+        let sound = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u32::from_str_radix(digits, radix).ok().filter(|_| sound)
     };
     let parts = std::str::from_utf8(text).ok()?.split('.').map(number).collect::<Option<Vec<u32>>>()?;
     let (last, head) = parts.split_last()?;
@@ -214,7 +219,7 @@ mod tests {
         assert_eq!(decode(payload, Rules::tamis()), Err(Fault::BadAddress));
         let connect = decode(payload, Rules::libmilter()).unwrap();
         assert_eq!(connect.client(), Client::Inet("10.0.0.1:25".parse().unwrap()));
-        for bad in ["", ".", "1.2.3.4.5", "256.1", "1.2.65536", "x", "1.16777216"] {
+        for bad in ["", ".", "1.2.3.4.5", "256.1", "1.2.65536", "x", "1.16777216", "+1", "0x+1"] {
             assert_eq!(short_ipv4(bad.as_bytes()), None, "{bad}");
         }
         assert_eq!(short_ipv4(b"0x7f.1"), Some(Ipv4Addr::LOCALHOST));

@@ -122,6 +122,10 @@ impl<'b> Command<&'b [u8]> {
             Kind::Helo => Self::Helo(reader.cstr()?),
             Kind::Unknown => Self::Unknown(reader.cstr()?),
         };
+        let ends_anyhow = matches!(&command, Self::Connect(connect) if connect.family() == Family::Unknown);
+        if rules.need_final_nul && !ends_anyhow && payload.last() != Some(&0) {
+            return Err(Fault::Unterminated);
+        }
         if rules.refuse_trailing_bytes && !reader.is_empty() {
             return Err(Fault::TrailingBytes);
         }

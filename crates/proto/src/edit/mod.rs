@@ -275,6 +275,14 @@ fn put_strings<'a, B: AsRef<[u8]> + 'a>(out: &mut Vec<u8>, strings: impl IntoIte
     }
 }
 
+/// Queues a piece of a replaced body in packets that every MTA takes; one of no bytes is a packet too.
+pub(crate) fn put_borrowed_body(output: &mut Output, body: &[u8]) {
+    let packets = body.chunks(MAX_PAYLOAD).chain(body.is_empty().then_some(body));
+    for packet in packets {
+        Edit::ReplaceBody(packet).encode(output.frames());
+    }
+}
+
 /// Queues a replaced body in packets that every MTA takes, without copying it.
 ///
 /// No pieces leave the body as it is; pieces without a byte make it empty.

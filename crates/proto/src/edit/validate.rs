@@ -153,6 +153,29 @@ pub(crate) fn edit<B: AsRef<[u8]>>(edit: &Edit<B>) -> Result<(), Invalid> {
     }
 }
 
+/// Checks only that each string of a modification ends where the packet says so.
+pub(crate) fn without_nuls<B: AsRef<[u8]>>(edit: &Edit<B>) -> Result<(), Invalid> {
+    let check = |item, text: &B| match memchr(0, text.as_ref()) {
+        Some(at) => Err(Invalid::Byte { item, byte: 0, at }),
+        None => Ok(()),
+    };
+    match edit {
+        Edit::AddHeader { name, value }
+        | Edit::InsertHeader { name, value, .. }
+        | Edit::ChangeHeader { name, value, .. } => {
+            check(Item::HeaderName, name)?;
+            check(Item::HeaderValue, value)
+        }
+        Edit::ChangeSender { address, args } | Edit::AddRecipientWithArgs { address, args } => {
+            check(Item::Address, address)?;
+            args.as_ref().map_or(Ok(()), |args| check(Item::Arguments, args))
+        }
+        Edit::AddRecipient { address } | Edit::DeleteRecipient { address } => check(Item::Address, address),
+        Edit::Quarantine { reason } => check(Item::Reason, reason),
+        Edit::ReplaceBody(_) => Ok(()),
+    }
+}
+
 /// Checks a modification as an MTA receives it, where nothing may end a header field or the header early.
 pub(crate) fn received_edit<B: AsRef<[u8]>>(edit: &Edit<B>) -> Result<(), Invalid> {
     match edit {

@@ -1,6 +1,7 @@
 //! From an offer and needs to an agreement.
 
 use super::{Actions, Answer, DataSize, MIN_VERSION, MacroLists, Needs, Offer, See, Steps, VERSION};
+use crate::edit::EditRules;
 use crate::rules::Rules;
 use crate::stage::Stage;
 
@@ -24,6 +25,11 @@ impl Agreement {
     pub fn leading_space(&self) -> bool {
         self.steps.contains(Steps::LEADING_SPACE)
     }
+
+    /// What was agreed on about modifications.
+    pub fn edit_rules(&self) -> EditRules {
+        EditRules::new(self.actions, self.data_size)
+    }
 }
 
 /// Why a filter cannot work with an MTA.
@@ -36,6 +42,13 @@ pub enum Refusal {
         missing: Actions,
         /// What is offered.
         offered: Actions,
+    },
+    /// The MTA does not offer steps that the filter insists on.
+    MissingSteps {
+        /// What is missing.
+        missing: Steps,
+        /// What is offered.
+        offered: Steps,
     },
     /// The macro lists cannot be sent.
     BadMacros(String),
@@ -51,6 +64,9 @@ impl std::fmt::Display for Refusal {
                 "the filter needs {missing}, the MTA offers {offered}; raise the MTA's milter protocol version \
                  (Postfix: milter_protocol = 6), and mind that Sendmail without an F= flag passes mail unfiltered"
             ),
+            Self::MissingSteps { missing, offered } => {
+                write!(f, "the filter insists on {missing}, the MTA offers {offered}")
+            }
             Self::BadMacros(why) => write!(f, "bad macro list: {why}"),
             Self::NotNow => f.write_str("no negotiation is waiting for an answer"),
         }

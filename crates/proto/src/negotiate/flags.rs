@@ -150,6 +150,9 @@ impl Steps {
     pub const CURRENT: Self = Self::from_bits_retain(0x1f_ffff);
     /// Both larger packet sizes.
     pub const PAYLOAD_SIZES: Self = Self::PAYLOAD_256K.union(Self::PAYLOAD_1M);
+    /// Bits that are between a library and an MTA, whatever the filter is.
+    #[doc(alias = "SMFI_INTERNAL")]
+    pub const INTERNAL: Self = Self::from_bits_retain(0x7000_0000);
     /// Every "do not send" bit.
     pub const NO_STAGES: Self = Self::from_bits_retain(0x37f);
     /// Every "is not answered" bit.

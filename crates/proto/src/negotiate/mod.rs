@@ -1,12 +1,14 @@
 //! Negotiation: what the MTA offers, what a filter needs, what they agree on (spec §4).
 
 mod agree;
+mod bits;
 mod flags;
 mod lists;
 mod needs;
 
 pub use agree::{Agreement, Refusal};
 pub(crate) use agree::{agree, normalize, size_bit};
+pub use bits::BitAnswer;
 pub use flags::{Actions, Steps};
 pub use lists::{MacroLists, MacroStage};
 pub use needs::{DataSize, IfMissing, Needs, See};

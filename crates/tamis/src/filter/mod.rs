@@ -13,11 +13,12 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use tamis_proto::{Needs, Offer, Verdict};
 
+pub(crate) use boxed::{AnyFilter, Handler};
 pub use boxed::{BoxFilter, BoxMessage};
 pub use collect::Collect;
 pub(crate) use collect::{Called, ask_for_version};
 pub use context::Context;
-pub(crate) use context::{MessageState, Surroundings};
+pub(crate) use context::{MessageState, MtaHints, Restricted, Surroundings, View};
 pub use transaction::NotCollected;
 pub(crate) use transaction::{Asked, Transaction};
 

@@ -4,7 +4,7 @@ mod accept;
 mod admission;
 mod allow;
 mod budget;
-mod call;
+pub(crate) mod call;
 mod connection;
 mod counters;
 mod keeping;

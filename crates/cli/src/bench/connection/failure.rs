@@ -31,6 +31,17 @@ impl Failure {
         Self { kind: "write-timed-out".into(), full }
     }
 
+    /// The filter does not close the connection after QUIT.
+    pub(super) fn stays(time: Duration) -> Self {
+        let full = format!("the filter did not close the connection within {time:?} after quit");
+        Self { kind: "not-closed".into(), full }
+    }
+
+    pub(super) fn speaks_after_quit(bytes: &[u8]) -> Self {
+        let full = format!("the filter sent {} bytes after quit", bytes.len());
+        Self { kind: "unsolicited".into(), full }
+    }
+
     pub(super) fn closed() -> Self {
         Self { kind: "closed".into(), full: "the filter closed the connection".to_owned() }
     }

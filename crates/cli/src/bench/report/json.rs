@@ -1,61 +1,108 @@
-//! The report for programs.
+//! The report for programs. Times are in microseconds but for `seconds`.
 
 use serde_json::{Map, Value, json};
 
-use super::Results;
+use super::{Results, Server};
 use crate::bench::Args;
+use crate::bench::tally::Failures;
 
 pub(in crate::bench) fn report(args: &Args, results: &Results) -> Vec<u8> {
     let tally = &results.tally;
-    let latency = &tally.latency;
-    let counts = |counts: &[(&'static str, u64)]| -> Map<String, Value> {
-        counts.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
-    };
     let mut object = json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "settings": args.settings(),
-        "negotiated": results.negotiated,
+        "settings": settings(args),
+        "ending": results.ending.name(),
+        "agreement": {
+            "version": results.agreement.version,
+            "actions": results.agreement.actions.to_string(),
+            "steps": results.agreement.steps.to_string(),
+        },
         "messages": tally.messages,
+        "connections": tally.connections,
         "seconds": rounded(results.elapsed.as_secs_f64(), 6),
         "messages_per_second": rounded(results.messages_per_second(), 1),
         "megabytes_per_second": rounded(results.megabytes_per_second(), 3),
-        "latency_us": {
-            "min": rounded(latency.min() as f64 / 1e3, 1),
-            "p50": rounded(results.quantile(0.5), 1),
-            "p90": rounded(results.quantile(0.9), 1),
-            "p95": rounded(results.quantile(0.95), 1),
-            "p99": rounded(results.quantile(0.99), 1),
-            "p99_9": rounded(results.quantile(0.999), 1),
-            "max": rounded(latency.max() as f64 / 1e3, 1),
-            "mean": rounded(latency.mean() / 1e3, 1),
-        },
+        "latency_us": latency(results),
         "verdicts": counts(tally.verdicts()),
-        "edits": counts(tally.edits()),
         "refused_recipients": tally.refused_recipients,
-        "connections": tally.connections,
-        "errors": tally.errors.iter().map(|(kind, failures)| (kind.clone(), json!(failures.count))).collect::<Map<_, _>>(),
-        "first_errors": tally.errors.iter().map(|(kind, failures)| (kind.clone(), json!(failures.first))).collect::<Map<_, _>>(),
+        "edits": counts(tally.edits()),
+        "progress": tally.progress,
+        "errors": by_kind(results, |failures| json!(failures.count)),
+        "first_errors": by_kind(results, |failures| json!(failures.first)),
         "client_cpu_us_per_message": rounded(results.per_message(results.client.all()), 3),
+        "client_user_us_per_message": rounded(results.per_message(results.client.user), 3),
+        "server": results.server.as_ref().map(|server| self::server(results, server)),
     });
-    if let Some(server) = &results.server {
-        object["server"] = json!({
-            "pid": server.pid,
-            "cpu_us_per_message": rounded(results.per_message(server.spent.all()), 3),
-            "user_us_per_message": rounded(results.per_message(server.spent.user), 3),
-            "system_us_per_message": rounded(results.per_message(server.spent.system), 3),
-            "threads": server.usage.threads,
-            "resident_kib": server.usage.resident_kib,
-            "peak_resident_kib": server.usage.peak_resident_kib,
-        });
-        if let Some(idle) = server.idle {
-            object["server"]["idle_bytes_per_connection"] = json!(rounded(idle, 1));
-        }
+    if args.amount.rate.is_some() {
+        object["missed"] = json!(results.missed);
+    }
+    if let Some((compared, mismatches)) = results.check {
+        object["check"] = json!({ "messages": compared, "mismatches": mismatches });
     }
     line(&object)
 }
 
-pub(in crate::bench) fn error(text: &str) -> Vec<u8> {
-    line(&json!({ "result": "failed", "exit_code": crate::exit::FAILED, "error": text }))
+pub(in crate::bench) fn error(text: &str, code: u8) -> Vec<u8> {
+    line(&json!({ "result": "failed", "exit_code": code, "error": text }))
+}
+
+fn settings(args: &Args) -> Value {
+    let (amount, message) = (&args.amount, &args.message);
+    json!({
+        "to": args.to.to_string(),
+        "as": args.mta.name(),
+        "connections": amount.connections,
+        "messages": amount.messages,
+        "seconds": amount.seconds.map(|time| time.as_secs_f64()),
+        "per_connection": amount.per_connection,
+        "rate": amount.rate,
+        "idle": amount.idle,
+        "warmup": amount.warmup,
+        "recipients": message.recipients,
+        "headers": message.headers,
+        "body": message.body,
+        "check": args.check,
+    })
+}
+
+fn latency(results: &Results) -> Value {
+    let all = &results.tally.latency;
+    let quantile = |share| rounded(results.quantile(share), 1);
+    json!({
+        "min": rounded(all.min() as f64 / 1e3, 1),
+        "p50": quantile(0.5),
+        "p90": quantile(0.9),
+        "p95": quantile(0.95),
+        "p99": quantile(0.99),
+        "p99_9": quantile(0.999),
+        "max": rounded(all.max() as f64 / 1e3, 1),
+        "mean": rounded(all.mean() / 1e3, 1),
+    })
+}
+
+fn server(results: &Results, server: &Server) -> Value {
+    let each = |microseconds| rounded(results.per_message(microseconds), 3);
+    let mut object = json!({
+        "pid": server.pid,
+        "cpu_us_per_message": each(server.spent.all()),
+        "user_us_per_message": each(server.spent.user),
+        "system_us_per_message": each(server.spent.system),
+        "threads": server.usage.threads,
+        "resident_kib": server.usage.resident_kib,
+        "peak_resident_kib": server.usage.peak_resident_kib,
+    });
+    if let Some(idle) = server.idle {
+        object["idle_bytes_per_connection"] = json!(rounded(idle, 1));
+    }
+    object
+}
+
+fn counts(counts: &[(&'static str, u64)]) -> Map<String, Value> {
+    counts.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
+}
+
+fn by_kind(results: &Results, show: impl Fn(&Failures) -> Value) -> Map<String, Value> {
+    results.tally.errors.iter().map(|(kind, failures)| (kind.clone(), show(failures))).collect()
 }
 
 fn line(object: &Value) -> Vec<u8> {

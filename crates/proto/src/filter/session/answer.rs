@@ -7,7 +7,7 @@ use super::{FilterSession, LastPiece, NewBody, Sent, Waits};
 use crate::edit::{self, Edit, EditRules};
 use crate::error::Misuse;
 use crate::negotiate::{See, Steps};
-use crate::reply::Verdict;
+use crate::reply::{Reply, Verdict};
 use crate::stage::Stage;
 
 impl FilterSession {
@@ -25,9 +25,9 @@ impl FilterSession {
         self.waits = Waits::Bytes;
         self.macros.leave(stage);
         let sent = if self.last_piece == LastPiece::Given {
-            self.answer_last_piece(&verdict)
+            self.answer_last_piece(&verdict, None)
         } else {
-            self.answer(stage, verdict)
+            self.answer(stage, &verdict, None)
         };
         Ok(if mended { Sent::ContinueInstead } else { sent })
     }
@@ -42,7 +42,8 @@ impl FilterSession {
         Ok(())
     }
 
-    pub(super) fn answer(&mut self, stage: Stage, verdict: Verdict) -> Sent {
+    /// Answers with a verdict; `text` is an SMTP reply that goes out in place of it.
+    pub(super) fn answer(&mut self, stage: Stage, verdict: &Verdict, text: Option<&[u8]>) -> Sent {
         if stage == Stage::EndOfMessage {
             let new_body = std::mem::take(&mut self.new_body);
             if let NewBody::Kept(pieces) = new_body
@@ -55,15 +56,15 @@ impl FilterSession {
         if due {
             let wire = match verdict {
                 Verdict::Skip if !self.steps.contains(Steps::SKIP) => &Verdict::Continue,
-                _ => &verdict,
+                _ => verdict,
             };
-            wire.encode(self.output.frames());
+            say(wire, text, self.output.frames());
         }
-        if stage == Stage::Body && verdict == Verdict::Skip {
+        if stage == Stage::Body && *verdict == Verdict::Skip && self.rules.drop_skipped_body {
             self.skips_body = true;
         }
         if self.state.in_message() && verdict.ends_message(stage, self.rules.discard_at_rcpt_ends_message) {
-            self.settled = verdict;
+            self.settled = verdict.clone();
             self.state = State::Settled;
         }
         if stage.in_message() && !self.state.in_message() {
@@ -73,7 +74,7 @@ impl FilterSession {
     }
 
     /// Answers body data inside the end of message, for which the MTA waits for one verdict only.
-    pub(super) fn answer_last_piece(&mut self, verdict: &Verdict) -> Sent {
+    pub(super) fn answer_last_piece(&mut self, verdict: &Verdict, text: Option<&[u8]>) -> Sent {
         if matches!(verdict, Verdict::Continue | Verdict::Skip) {
             self.last_piece = LastPiece::Passed;
             return Sent::NotDue;
@@ -81,7 +82,7 @@ impl FilterSession {
         self.last_piece = LastPiece::Decided;
         self.state = State::Ended;
         self.deferred = None;
-        verdict.encode(self.output.frames());
+        say(verdict, text, self.output.frames());
         Sent::Given
     }
 
@@ -109,7 +110,11 @@ impl FilterSession {
 
     /// What was negotiated about modifications.
     pub fn edit_rules(&self) -> EditRules {
-        EditRules::new(self.actions, self.data_size)
+        let mut edits = EditRules::new(self.actions, self.data_size);
+        if self.rules.one_payload_limit {
+            edits = edits.limited(self.limits.payload);
+        }
+        if self.rules.check_edits { edits } else { edits.any_text() }
     }
 
     /// Asks for a modification; the end of message must be waiting for its verdict.
@@ -199,6 +204,14 @@ impl FilterSession {
 
     pub(super) fn at_end_of_message(&self) -> bool {
         self.waits == Waits::Verdict(Stage::EndOfMessage)
+            || self.last_piece == LastPiece::Given && self.rules.edit_last_piece
+    }
+}
+
+fn say(verdict: &Verdict, text: Option<&[u8]>, out: &mut Vec<u8>) {
+    match text {
+        Some(text) => Reply::Custom(text).encode(out),
+        None => verdict.encode(out),
     }
 }
 

@@ -3,6 +3,7 @@
 mod answer;
 mod bounds;
 mod receive;
+mod verbatim;
 
 use std::sync::Arc;
 
@@ -72,6 +73,8 @@ pub struct FilterSession {
     /// What the next answered stage is to be told, whatever the filter would say.
     deferred: Option<Verdict>,
     macros: MacroTable,
+    /// They are of a connection that is over.
+    forgets_macros: bool,
     new_body: NewBody,
     output: Output,
     warning: Option<Warning>,
@@ -201,6 +204,7 @@ impl FilterSession {
             settled: Verdict::Continue,
             deferred: None,
             macros: MacroTable::default(),
+            forgets_macros: false,
             new_body: NewBody::default(),
             output: Output::default(),
             warning: None,
@@ -301,6 +305,7 @@ impl FilterSession {
             self.state = State::Greeted;
             Some(Event::Abort)
         } else {
+            self.forget_macros();
             self.close(State::Closed);
             Some(Event::Close)
         }
@@ -381,7 +386,10 @@ impl FilterSession {
     /// Forgets the client; what was agreed on stays.
     fn close(&mut self, state: State) {
         self.state = state;
-        self.macros.clear();
+        self.forgets_macros = true;
+        if !self.rules.keep_macros_to_the_end {
+            self.forget_macros();
+        }
         self.new_body = NewBody::default();
         self.settled = Verdict::Continue;
         self.deferred = None;

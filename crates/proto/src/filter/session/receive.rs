@@ -17,6 +17,7 @@ impl FilterSession {
             self.last_piece = LastPiece::No;
             return Ok(Taken::Frame(None));
         }
+        self.forget_macros();
         let kind = Kind::from_code(frame.code).ok_or(Fault::UnknownCode)?;
         let step = self.state.step(kind, self.steps);
         match step {
@@ -33,7 +34,16 @@ impl FilterSession {
             Step::Go | Step::Repeat => {}
         }
         self.count(kind, frame)?;
-        let mut command = Command::decode(frame, self.rules)?;
+        let mut command = match Command::decode(frame, self.rules) {
+            Ok(command) => command,
+            Err(fault) => {
+                let begun = kind == Kind::Mail && fault != Fault::MissingPayload;
+                if begun && self.rules.abort_unreadable_sender {
+                    self.state = State::Mail;
+                }
+                return Err(fault);
+            }
+        };
         if let Command::Header(header) = &mut command {
             header.implied_space = !self.steps.contains(Steps::LEADING_SPACE);
         }
@@ -79,6 +89,13 @@ impl FilterSession {
         Ok(Taken::Frame(Some(event)))
     }
 
+    /// Forgets the macros of a connection that is over.
+    pub(super) fn forget_macros(&mut self) {
+        if std::mem::take(&mut self.forgets_macros) {
+            self.macros.clear();
+        }
+    }
+
     pub(super) fn offer<'b>(&mut self, offer: Offer) -> Result<Event<&'b [u8]>, Fault> {
         // As libmilter, which reads it as signed.
         if offer.version < MIN_VERSION || offer.version > i32::MAX.cast_unsigned() {
@@ -117,14 +134,14 @@ impl FilterSession {
         self.last_piece = LastPiece::No;
         self.state = self.state.after(stage);
         if self.refuses_mail && stage == Stage::Mail {
-            self.answer(stage, Verdict::Tempfail);
+            self.answer(stage, &Verdict::Tempfail, None);
         } else if let Some(verdict) = self.take_deferred(stage) {
-            self.answer(stage, verdict);
+            self.answer(stage, &verdict, None);
         } else if self.see[stage.index()] != See::Nothing && !(stage == Stage::Body && self.skips_body) {
             self.waits = Waits::Verdict(stage);
             return Taken::Frame(Some(event));
         } else {
-            self.answer(stage, Verdict::Continue);
+            self.answer(stage, &Verdict::Continue, None);
         }
         self.macros.leave(stage);
         Taken::Frame(None)

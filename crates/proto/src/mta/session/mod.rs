@@ -227,9 +227,19 @@ impl MtaSession {
         self.phase == Phase::Closed
     }
 
+    /// Whether the filter's verdict on the message was its last word about it.
+    pub fn is_settled(&self) -> bool {
+        self.phase == Phase::Settled
+    }
+
     /// Whether the filter wants nothing more of this connection.
     pub fn sits_out(&self) -> bool {
         self.phase == Phase::SitsOut
+    }
+
+    /// The steps agreed on.
+    pub fn steps(&self) -> Steps {
+        self.agreed.steps
     }
 
     /// Largest payload that is accepted from the filter.
@@ -242,7 +252,8 @@ impl MtaSession {
         self.agreed.data_size
     }
 
-    fn in_message(&self) -> bool {
+    /// Whether the filter has a message open.
+    pub fn in_message(&self) -> bool {
         (Phase::Mail..=Phase::Body).contains(&self.phase)
     }
 

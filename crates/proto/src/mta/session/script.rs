@@ -48,7 +48,7 @@ enum Piece {
 }
 
 /// Pieces of a body below this size are cheaper to copy than to keep apart.
-const COPY_BELOW: usize = 1024;
+const COPY_BELOW: usize = 16 * 1024;
 
 impl Script {
     /// An empty script.

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::{Agreed, Edits, MtaSession, Phase, Turn, Waits};
+use crate::codec;
 use crate::command::{Command, Header, Kind, Macros};
 use crate::edit::model::Profile;
 use crate::error::Misuse;
@@ -29,12 +32,38 @@ impl MtaSession {
         let next = self.phase_after(stage).ok_or(Misuse::OutOfOrder(kind.name()))?;
         let left_out = self.leaves_out(stage, next);
         let turn = self.wire().put(command, macros, left_out, self.output.frames())?;
+        self.pass_on(stage, next, turn, now);
+        Ok(turn)
+    }
+
+    /// Sends a piece of the body without copying it; as [`send`](Self::send) otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_body(&mut self, piece: Bytes, now: Instant) -> Result<Turn, Misuse> {
+        let kind = Kind::Body;
+        self.check_turn(kind.name())?;
+        let next = self.phase_after(Stage::Body).ok_or(Misuse::OutOfOrder(kind.name()))?;
+        let left_out = self.leaves_out(Stage::Body, next);
+        let wire = self.wire();
+        let size = wire.check(&Command::Body(&piece))?;
+        let turn = wire.begin(kind, Stage::Body, size, None, left_out, self.output.frames())?;
+        if matches!(turn, Turn::Filter | Turn::Mta) {
+            self.output.frames().extend_from_slice(&codec::head(kind.code(), piece.len()));
+            self.output.push(piece);
+        }
+        self.pass_on(Stage::Body, next, turn, now);
+        Ok(turn)
+    }
+
+    /// Goes on after a command: the filter's turn, or the MTA's again.
+    fn pass_on(&mut self, stage: Stage, next: Phase, turn: Turn, now: Instant) {
         self.enter(stage, next, turn != Turn::Unwanted);
         if turn == Turn::Filter {
             self.edits = Edits::default();
             self.waits = Some(Waits { stage: Some(stage), since: now, alive: now });
         }
-        Ok(turn)
     }
 
     /// Whether it is the MTA's turn.
@@ -50,8 +79,20 @@ impl MtaSession {
 
     /// Whether a step is not for this filter any more: its verdict is known, or it has seen enough of the body.
     pub(super) fn leaves_out(&self, stage: Stage, next: Phase) -> bool {
-        let over = self.phase == next && matches!(next, Phase::Settled | Phase::SitsOut);
+        // Whether a command still belongs to a settled message is known to the session in front.
+        let settled = next == Phase::Settled && (stage.in_message() || !self.config.relays);
+        let over = self.phase == next && (settled || next == Phase::SitsOut);
         over || (stage == Stage::Body && self.skips_body)
+    }
+
+    /// Sends macros by themselves, for a step that the filter does not get or ahead of one that it does.
+    ///
+    /// # Errors
+    ///
+    /// When a reply is due, or they exceed the packet size. Nothing is sent then.
+    pub fn send_macros(&mut self, macros: &Macros<Vec<u8>>) -> Result<(), Misuse> {
+        self.check_turn(Kind::Macros.name())?;
+        self.wire().put_macros(macros.code, macros, self.output.frames())
     }
 
     pub(super) fn enter(&mut self, stage: Stage, next: Phase, wanted: bool) {
@@ -120,6 +161,9 @@ impl MtaSession {
             Body, Connected, Data, EndOfHeaders, Ended, Greeted, Headers, Mail, Negotiated, Rcpt, Settled,
             SitsOut,
         };
+        if self.config.relays {
+            return Some(self.relayed_phase_after(stage));
+        }
         let nobody_left = self.recipients > 0 && self.recipients == self.refused;
         Some(match (self.phase, stage) {
             (SitsOut, _) => SitsOut,
@@ -139,6 +183,24 @@ impl MtaSession {
             (EndOfHeaders | Body, Stage::EndOfMessage) => Ended,
             _ => return None,
         })
+    }
+
+    /// Where a stage leads that may follow whatever was before.
+    fn relayed_phase_after(&self, stage: Stage) -> Phase {
+        match (self.phase, stage) {
+            (Phase::SitsOut, _) => Phase::SitsOut,
+            (phase, Stage::Unknown) => phase,
+            (Phase::Settled, stage) if stage.in_message() && stage != Stage::Mail => Phase::Settled,
+            (_, Stage::Connect) => Phase::Connected,
+            (_, Stage::Helo) => Phase::Greeted,
+            (_, Stage::Mail) => Phase::Mail,
+            (_, Stage::Rcpt) => Phase::Rcpt,
+            (_, Stage::Data) => Phase::Data,
+            (_, Stage::Header) => Phase::Headers,
+            (_, Stage::EndOfHeaders) => Phase::EndOfHeaders,
+            (_, Stage::Body) => Phase::Body,
+            (_, Stage::EndOfMessage) => Phase::Ended,
+        }
     }
 }
 
@@ -160,7 +222,29 @@ impl Wire {
     ) -> Result<Turn, Misuse> {
         let kind = command.kind();
         let stage = kind.stage().expect("commands with a payload of their own have a stage");
-        let size = self.check(command)?;
+        let turn = self.begin(kind, stage, self.check(command)?, macros, left_out, out)?;
+        if matches!(turn, Turn::Filter | Turn::Mta) {
+            match command {
+                Command::Header(header) => {
+                    let (name, value) = (header.name.as_ref(), self.value(header));
+                    Command::Header(Header { name, value: &value, implied_space: false }).encode(out);
+                }
+                command => command.encode(out),
+            }
+        }
+        Ok(turn)
+    }
+
+    /// Says whether the filter gets a command of this size, and writes the macros that come before it.
+    fn begin(
+        self,
+        kind: Kind,
+        stage: Stage,
+        size: usize,
+        macros: Option<&Macros<Vec<u8>>>,
+        left_out: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Turn, Misuse> {
         let skipped = left_out || self.agreed.version < kind.since();
         let wanted = !skipped && self.agreed.steps.sends(stage);
         let limit = self.agreed.data_size.bytes();
@@ -170,26 +254,23 @@ impl Wire {
         }
         let with_macros = !skipped && !too_long && (wanted || self.macros_without_command(stage));
         if let Some(macros) = macros.filter(|_| with_macros) {
-            let length = macros.list.len() + 1;
-            if length > limit {
-                return Err(Misuse::TooLong { length, limit });
-            }
-            Command::Macros(Macros { code: kind.code(), list: &macros.list[..] }).encode(out);
+            self.put_macros(kind.code(), macros, out)?;
         }
-        if !wanted {
-            return Ok(Turn::Unwanted);
+        Ok(match wanted {
+            false => Turn::Unwanted,
+            true if too_long => Turn::TooLong,
+            true if self.agreed.steps.answers(stage) => Turn::Filter,
+            true => Turn::Mta,
+        })
+    }
+
+    fn put_macros(self, code: u8, macros: &Macros<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        let (length, limit) = (macros.list.len() + 1, self.agreed.data_size.bytes());
+        if length > limit {
+            return Err(Misuse::TooLong { length, limit });
         }
-        if too_long {
-            return Ok(Turn::TooLong);
-        }
-        match command {
-            Command::Header(header) => {
-                let (name, value) = (header.name.as_ref(), self.value(header));
-                Command::Header(Header { name, value: &value, implied_space: false }).encode(out);
-            }
-            command => command.encode(out),
-        }
-        Ok(if self.agreed.steps.answers(stage) { Turn::Filter } else { Turn::Mta })
+        Command::Macros(Macros { code, list: &macros.list[..] }).encode(out);
+        Ok(())
     }
 
     /// The space after a header's colon is part of the value only where that was agreed on (spec §2.8).

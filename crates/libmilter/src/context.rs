@@ -1,0 +1,172 @@
+//! What stands behind an `SMFICTX *`: a number, not an address.
+//!
+//! A program holds the pointer as long as it likes, hands it to its other threads, and may use it after the connection
+//! is gone. So it is never followed. It says in which slot the connection is, and which one of all that were there:
+//! a pointer of old finds nothing. Slots stay for the life of the process; connections come and go in them.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::connection::Connection;
+use crate::descr::Ctx;
+
+/// Names a connection: a slot, and how often that was in use before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Handle {
+    index: u32,
+    /// Never 0 while a connection is there.
+    generation: u32,
+}
+
+/// Most connections at a time.
+pub(crate) const MAX_CONNECTIONS: usize = (1 << INDEX_BITS) - FIRST;
+
+/// Bits of a pointer for the slot; those above them are for the generation.
+const INDEX_BITS: u32 = if usize::BITS >= 64 { 20 } else { 16 };
+/// The lowest bits of a pointer to something are 0.
+const ALIGN_BITS: u32 = 4;
+/// On 64-bit machines no address of a program has it: nothing that scans memory for pointers takes it for one.
+const MARK: usize = if usize::BITS >= 64 { 1 << (usize::BITS - 1) } else { 0 };
+const GENERATION_BITS: u32 = if usize::BITS >= 64 { 32 } else { usize::BITS - INDEX_BITS - ALIGN_BITS };
+
+impl Handle {
+    /// The pointer that programs get.
+    pub(crate) fn to_pointer(self) -> Ctx {
+        let (index, generation) = (self.index as usize, self.generation as usize);
+        let bits = MARK | generation << (INDEX_BITS + ALIGN_BITS) | index << ALIGN_BITS;
+        std::ptr::without_provenance_mut(bits)
+    }
+
+    /// Reads a pointer that a program gives back; whatever it is.
+    pub(crate) fn from_pointer(pointer: Ctx) -> Option<Self> {
+        let bits = pointer.addr();
+        let index = u32::try_from(bits >> ALIGN_BITS & ((1 << INDEX_BITS) - 1)).ok()?;
+        let generation = u32::try_from((bits & !MARK) >> (INDEX_BITS + ALIGN_BITS)).ok()?;
+        let handle = Self { index, generation };
+        (generation != 0 && handle.to_pointer() == pointer).then_some(handle)
+    }
+
+    /// The number that the kernel keeps for it.
+    pub(crate) fn to_token(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    pub(crate) fn from_token(token: u64) -> Self {
+        let low = |bits: u64| u32::try_from(bits & 0xffff_ffff).expect("masked to 32 bits");
+        Self { index: low(token), generation: low(token >> 32) }
+    }
+}
+
+/// All connections of the process.
+pub(crate) static SLOTS: Slots = Slots::new();
+
+/// Places of connections, in chunks that double and never move.
+pub(crate) struct Slots {
+    chunks: [OnceLock<Box<[Slot]>>; CHUNKS],
+    free: Mutex<Free>,
+}
+
+#[derive(Default)]
+struct Slot(Mutex<Place>);
+
+/// Aligned to nothing in particular: there are many of them.
+#[derive(Default)]
+struct Place {
+    generation: u32,
+    connection: Option<Box<Connection>>,
+}
+
+struct Free {
+    /// Slots that were in use, the last one first, which is most likely still in a cache.
+    used: Vec<u32>,
+    /// Slots from here on never were.
+    next: u32,
+}
+
+/// Size of the first chunk.
+const FIRST: usize = 64;
+const CHUNKS: usize = (INDEX_BITS - FIRST.trailing_zeros()) as usize;
+
+impl Slots {
+    const fn new() -> Self {
+        Self {
+            chunks: [const { OnceLock::new() }; CHUNKS],
+            free: Mutex::new(Free { used: Vec::new(), next: 0 }),
+        }
+    }
+
+    /// Makes room for a connection; `None` when all slots are taken.
+    pub(crate) fn add(&self, connection: Box<Connection>) -> Option<Handle> {
+        let index = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            match free.used.pop() {
+                Some(index) => index,
+                None if (free.next as usize) < MAX_CONNECTIONS => {
+                    free.next += 1;
+                    free.next - 1
+                }
+                None => return None,
+            }
+        };
+        let (chunk, offset) = place(index);
+        let slots = self.chunks[chunk].get_or_init(|| (0..FIRST << chunk).map(|_| Slot::default()).collect());
+        let mut place = slots[offset].lock();
+        let wrapped = u32::try_from((1_u64 << GENERATION_BITS) - 1).expect("at most 32 bits");
+        place.generation = if place.generation >= wrapped { 1 } else { place.generation + 1 };
+        place.connection = Some(connection);
+        Some(Handle { index, generation: place.generation })
+    }
+
+    /// Looks at a connection, if it is still there. Nobody else does at the same time.
+    pub(crate) fn with<R>(&self, handle: Handle, look: impl FnOnce(&mut Connection) -> R) -> Option<R> {
+        let mut place = self.slot(handle.index)?.lock();
+        if place.generation != handle.generation {
+            return None;
+        }
+        place.connection.as_deref_mut().map(look)
+    }
+
+    /// Takes a connection out.
+    pub(crate) fn remove(&self, handle: Handle) -> Option<Box<Connection>> {
+        let mut place = self.slot(handle.index)?.lock();
+        if place.generation != handle.generation {
+            return None;
+        }
+        let connection = place.connection.take()?;
+        drop(place);
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).used.push(handle.index);
+        Some(connection)
+    }
+
+    /// Looks at every connection that nobody looks at right now.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&mut Connection)) {
+        for slot in self.chunks.iter().filter_map(OnceLock::get).flatten() {
+            if let Ok(mut place) = slot.0.try_lock()
+                && let Some(connection) = place.connection.as_deref_mut()
+            {
+                look(connection);
+            }
+        }
+    }
+
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        if index as usize >= MAX_CONNECTIONS {
+            return None;
+        }
+        let (chunk, offset) = place(index);
+        self.chunks[chunk].get()?.get(offset)
+    }
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Place> {
+        // Whoever panicked with it ends that connection.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Chunk and place in it of a slot.
+fn place(index: u32) -> (usize, usize) {
+    let number = index as usize + FIRST;
+    let chunk = (number.ilog2() - FIRST.ilog2()) as usize;
+    (chunk, number - (FIRST << chunk))
+}

@@ -1,0 +1,137 @@
+//! What `smfi_main` does itself: signals, timeouts, the end.
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{Engine, LEAVE};
+use crate::connection::Ending;
+use crate::context::SLOTS;
+use crate::descr::Filter;
+use crate::listen::Listener;
+use crate::process::Stop;
+use crate::settings::Settings;
+use crate::{log, process, sys};
+
+/// How long the end may take (`MI_CHK_TIME`).
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Serves connections until something asks to stop.
+///
+/// # Errors
+///
+/// When the system lacks something that is needed to begin or to go on.
+pub(crate) fn run(filter: Arc<Filter>, settings: Settings, listener: Listener) -> io::Result<()> {
+    sys::ignore_broken_pipes();
+    let signals = sys::take_signals(&[libc::SIGHUP, libc::SIGTERM, libc::SIGINT])?;
+    let bell = sys::event_fd()?;
+    let engine = Arc::new(Engine::new(filter, settings, listener)?);
+    // A signal handler of the program may ring it at any time from now on, so it stays.
+    let ringer = bell.try_clone()?;
+    process::set_bell(ringer.into_raw_fd());
+    engine.start_thread()?;
+    engine.start_thread()?;
+    log::info(format_args!("ready: up to {} threads", engine.settings.threads));
+    let mut swept = Instant::now();
+    while process::stopping() == Stop::No && !engine.accepting.has_failed() {
+        let mut time = until_sweep(swept);
+        if let Some(rest) = engine.accepting.rest() {
+            time = Some(time.map_or(rest, |time| time.min(rest)));
+        }
+        wait(&signals, &bell, time)?;
+        engine.accepting.wake(&engine.epoll);
+        if until_sweep(swept).is_some_and(|time| time.is_zero()) {
+            swept = Instant::now();
+            sweep();
+        }
+    }
+    let failed = engine.accepting.has_failed();
+    engine.end(&signals, &bell)?;
+    if failed { Err(io::Error::other("no more connections can be accepted")) } else { Ok(()) }
+}
+
+/// Waits for a signal or the bell, and does what signals mean.
+fn wait(signals: &OwnedFd, bell: &OwnedFd, time: Option<Duration>) -> io::Result<()> {
+    let [signal, rung] = sys::wait_readable([signals.as_fd(), bell.as_fd()], time)?;
+    if signal && let Some(number) = sys::next_signal(signals.as_fd()) {
+        obey(number);
+    }
+    if rung {
+        let _ = sys::read(bell.as_fd(), &mut [0; 8]);
+    }
+    Ok(())
+}
+
+fn obey(signal: c_int) {
+    process::stop(if signal == libc::SIGINT { Stop::Now } else { Stop::Soon });
+}
+
+impl Engine {
+    /// Lets nobody in any more, ends what there is, and lets the threads go.
+    fn end(&self, signals: &OwnedFd, bell: &OwnedFd) -> io::Result<()> {
+        self.accepting.close();
+        let until = Instant::now() + GRACE;
+        let mut all = false;
+        while self.connections.load(Ordering::SeqCst) > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            let now = process::stopping() == Stop::Now || left <= Duration::from_secs(1);
+            dismiss(now);
+            if all && left.is_zero() {
+                break;
+            }
+            all = now;
+            wait(signals, bell, Some(left.min(Duration::from_millis(500))))?;
+        }
+        // Every thread sees it, as nobody takes it off.
+        let leave = sys::event_fd()?;
+        self.epoll.add_for_all(leave.as_fd(), LEAVE)?;
+        sys::set_off(leave.as_raw_fd());
+        while self.pool.threads() > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                log::warning(format_args!(
+                    "{} callbacks are still running at the end",
+                    self.connections.load(Ordering::SeqCst)
+                ));
+                break;
+            }
+            wait(signals, bell, Some(left))?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends connections that no thread has: those without an open message, or all.
+fn dismiss(all: bool) {
+    SLOTS.for_each(|connection| {
+        if !connection.running && (all || !connection.session.in_message()) {
+            connection.ending = Some(Ending::Stopped);
+            sys::shut_down(connection.fd());
+        }
+    });
+}
+
+/// How long until connections should be looked at for those on which nothing happens.
+fn until_sweep(last: Instant) -> Option<Duration> {
+    let timeout = process::timeout()?;
+    // Nobody is served late for it: with none open, a new one makes nobody wake.
+    let every = (timeout / 10).clamp(Duration::from_secs(1), Duration::from_mins(1));
+    Some(every.saturating_sub(last.elapsed()))
+}
+
+/// Ends connections on which nothing happened for too long.
+fn sweep() {
+    let Some(timeout) = process::timeout() else { return };
+    let now = sys::coarse_seconds();
+    SLOTS.for_each(|connection| {
+        let idle = u64::from(now.wrapping_sub(connection.active));
+        if !connection.running && idle > timeout.as_secs() {
+            connection.ending = Some(Ending::TimedOut);
+            // Makes it ready, so that a thread of the pool takes it up.
+            sys::shut_down(connection.fd());
+        }
+    });
+}

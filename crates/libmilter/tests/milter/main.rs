@@ -1,0 +1,13 @@
+//! C programs on the library, with the tests as their MTA.
+#![cfg(target_os = "linux")]
+
+mod abi;
+mod common;
+mod edits;
+mod hostile;
+mod macros;
+mod negotiation;
+mod process;
+mod replies;
+mod session;
+mod threads;

@@ -1,0 +1,426 @@
+//! The differences that are accepted: each with a name, a section of the specification, and what exactly happens.
+//!
+//! A difference is accepted only like this: there is a first command at which one of the rules applies; without that
+//! command and what follows, both libraries do the same; and with it, ours does exactly what the rule says.
+
+use tamis_proto::Frame;
+
+use crate::judge::{Both, Pair};
+use crate::library::Library;
+use crate::probe::Transcript;
+use crate::script::{Action, Callback, Script, status};
+use crate::session::{Manner, Session, Setup};
+use crate::stock::{Answer, State, Taken, bits, callback, no_reply_bit};
+use crate::walk::{Item, walk};
+
+/// An accepted difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// §6.4: a command out of order ends the connection; the stock library ignores it, and the MTA waits for ever.
+    OutOfOrder,
+    /// §12.2: nothing but macros and quit may come before the negotiation.
+    BeforeNegotiation,
+    /// §1.3: a length of 0 ends the connection; the stock library reads on in the middle of a frame.
+    EmptyFrame,
+    /// §1.3: so does one from 2³¹ + 1; the stock library takes it for a negative number, and for no payload.
+    NegativeLength,
+    /// §2.4, §2.7: helo and unknown need their NUL; the stock library does not answer, or reads too far.
+    Unterminated,
+    /// §12.2: so do all arguments of mail and rcpt; the stock library drops the last one.
+    UnterminatedArgument,
+    /// §2.8: a header field has a name.
+    NamelessHeader,
+    /// §2.14: the last name of a macro list without a value for it is dropped; the stock library reads beyond the list,
+    /// and may crash.
+    OddMacros,
+    /// §6.7: a message is aborted once; the stock library does it twice where an unreadable command ends it.
+    DoubleAbort,
+    /// §2.3: an address has nothing behind it; the stock library reads up to the first blank.
+    AddressBeforeBlank,
+    /// §4.8: macro lists are for an MTA that offers to read them; the stock library sends them to any.
+    ListsNotOffered,
+    /// §2.11: the last piece of a body inside the end of message has no answer of its own; the stock library sends two
+    /// verdicts, or none.
+    LastPiece,
+    /// §3.5: skip is sent where it was agreed on, and otherwise is continue.
+    SkipNotAgreedOn,
+    /// §3.6: progress is for the end of message; the stock library sends it wherever it is called, and Sendmail takes it
+    /// for a broken filter.
+    ProgressElsewhere,
+    /// §9.4: a reply of many lines without a line is one line; the stock library says that another follows.
+    NoLines,
+    /// §9.4: a call without a context fails; one of them is the end of a process on the stock library.
+    NoContext,
+    /// §6.4: an unknown command does not change the state of the message; the stock library forgets where it was, or
+    /// aborts the message.
+    UnknownKeepsMessage,
+    /// §6.4: nor does one outside of messages, or an abort; in the stock library what belongs into a message may follow
+    /// on it, and connect may not.
+    UnknownKeepsState,
+    /// §6.3: a message may have no header field; the stock library ignores its body where it sees no end of headers.
+    NoHeader,
+    /// §2.12: an abort outside of messages is nothing; the stock library calls the callback after an unknown command, and
+    /// where mail or unknown commands are disabled (§6.3).
+    AbortOutsideMessage,
+    /// §6.8: commands that come after a verdict that ended their message are answered with it; the stock library ignores
+    /// them.
+    DecidedMessage,
+    /// §2.13: a new connection may follow in any state; the stock library ignores the command in most.
+    AnyNewConnection,
+    /// §5: no answer where one is due is continue; the stock library leaves the MTA waiting.
+    MissingAnswer,
+    /// §6.6: what is no answer is a temporary failure; the stock library leaves the MTA waiting.
+    NoSuchAnswer,
+    /// §5: where no answer is due, every one is continue; the stock library follows it in its state.
+    UnheardAnswer,
+}
+
+impl Rule {
+    /// Every accepted difference.
+    pub const ALL: [Self; 25] = [
+        Self::OutOfOrder,
+        Self::BeforeNegotiation,
+        Self::EmptyFrame,
+        Self::NegativeLength,
+        Self::Unterminated,
+        Self::UnterminatedArgument,
+        Self::NamelessHeader,
+        Self::OddMacros,
+        Self::DoubleAbort,
+        Self::AddressBeforeBlank,
+        Self::ListsNotOffered,
+        Self::LastPiece,
+        Self::SkipNotAgreedOn,
+        Self::ProgressElsewhere,
+        Self::NoLines,
+        Self::NoContext,
+        Self::UnknownKeepsMessage,
+        Self::UnknownKeepsState,
+        Self::NoHeader,
+        Self::AbortOutsideMessage,
+        Self::DecidedMessage,
+        Self::AnyNewConnection,
+        Self::MissingAnswer,
+        Self::NoSuchAnswer,
+        Self::UnheardAnswer,
+    ];
+}
+
+/// What ours does with the command at which a rule applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Expected {
+    /// The letter of a reply.
+    reply: Option<u8>,
+    /// These callbacks.
+    callbacks: Vec<Callback>,
+    /// Whether a message is open after it; `None`: as before.
+    open: Option<bool>,
+    /// It closes the connection.
+    closes: bool,
+}
+
+impl Expected {
+    fn closes() -> Self {
+        Self { reply: None, callbacks: Vec::new(), open: None, closes: true }
+    }
+
+    fn goes_on(reply: Option<u8>, callbacks: impl IntoIterator<Item = Callback>) -> Self {
+        Self { reply, callbacks: callbacks.into_iter().collect(), open: None, closes: false }
+    }
+
+    fn with_message(self, open: bool) -> Self {
+        Self { open: Some(open), ..self }
+    }
+}
+
+/// Judges a difference.
+///
+/// # Errors
+///
+/// Why it is not accepted.
+pub(crate) fn judge(pair: &mut Pair, session: &Session, both: &Both) -> Result<Rule, String> {
+    if let Some(trouble) = both.stock.trouble.iter().chain(&both.ours.trouble).next() {
+        return Err(format!("trouble: {trouble}"));
+    }
+    let (wanted, agreed) = negotiated(session, &both.stock);
+    let items = walk(session, wanted, agreed);
+    let Some((item, rule, expected)) = items.iter().find_map(|item| {
+        let (rule, expected) = find(item, agreed)?;
+        Some((item, rule, expected))
+    }) else {
+        return Err("no accepted difference applies".to_owned());
+    };
+    let bytes = session.bytes();
+    let before = session.with_bytes(bytes[..item.start].to_vec());
+    let until = pair.run(&before);
+    if until.stock != until.ours {
+        return Err(format!("differs before {rule:?} applies at byte {}\n{}", item.start, until.difference()));
+    }
+    let mut with = session.with_bytes(bytes[..item.end].to_vec());
+    if expected.closes {
+        with.manner = Manner::PourAndStay;
+    }
+    let got = pair.run_on(Library::Ours, &with);
+    if let Err(reason) = expected.check(&session.setup, item.before.in_transaction(), &until.ours, &got) {
+        let both = Both { stock: until.ours, ours: got, helped: None };
+        let difference = both.difference();
+        return Err(format!("{rule:?} applies, but not so: {reason} (at byte {})\n{difference}", item.start));
+    }
+    Ok(rule)
+}
+
+/// The steps that the filter wants, and those in its reply.
+fn negotiated(session: &Session, stock: &Transcript) -> (u32, u32) {
+    let agreed = match Frame::parse(&stock.replies, usize::MAX >> 1) {
+        Ok(Some((_, Frame { code: b'O', payload }))) if payload.len() >= 12 => {
+            u32::from_be_bytes([payload[8], payload[9], payload[10], payload[11]])
+        }
+        _ => 0,
+    };
+    (wanted(&session.script) | agreed, agreed)
+}
+
+fn wanted(script: &Script) -> u32 {
+    let outs = script.0.iter().filter_map(|line| match &line.action {
+        Action::Do(call) => call.strip_prefix("out 1 0x"),
+        Action::Return(_) => None,
+    });
+    outs.filter_map(|bits| u32::from_str_radix(bits, 16).ok()).last().unwrap_or(0)
+}
+
+/// The rule that applies to a command, if one does.
+fn find(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
+    let last = item.payload.last();
+    if item.length == 0 {
+        return Some((Rule::EmptyFrame, Expected::closes()));
+    }
+    if item.length > 0x8000_0000 {
+        return Some((Rule::NegativeLength, Expected::closes()));
+    }
+    if item.before == State::Init && !matches!(item.code, b'O' | b'D' | b'Q') {
+        return Some((Rule::BeforeNegotiation, Expected::closes()));
+    }
+    if matches!(item.code, b'H' | b'U') && last.is_some_and(|byte| *byte != 0) {
+        return Some((Rule::Unterminated, Expected::closes()));
+    }
+    if matches!(item.code, b'M' | b'R') && last.is_some_and(|byte| *byte != 0) {
+        let closes = Expected::closes();
+        // A message that begins so is aborted by both.
+        let expected = if item.code == b'M' { closes.with_message(true) } else { closes };
+        return Some((Rule::UnterminatedArgument, expected));
+    }
+    if item.code == b'L' && item.payload.first() == Some(&0) {
+        return Some((Rule::NamelessHeader, Expected::closes()));
+    }
+    let runs = matches!(item.taken, Taken::Runs { .. });
+    if item.code == b'A' && runs && !item.before.in_transaction() {
+        return Some((Rule::AbortOutsideMessage, Expected::goes_on(None, [])));
+    }
+    // Where unknown commands are disabled, their state is passed over on the way from abort.
+    if item.before == State::Abrt && runs && matches!(item.code, b'R' | b'T' | b'B') {
+        return Some((Rule::OutOfOrder, Expected::closes()));
+    }
+    if item.before != item.behind
+        && let Some(found) = behind(item)
+    {
+        return Some(found);
+    }
+    if item.before == State::Data
+        && agreed & bits::NO_EOH != 0
+        && let Some(found) = without_header(item)
+    {
+        return Some(found);
+    }
+    // An unreadable command that is out of order, too: the message it ends is aborted once.
+    if item.payload.is_empty() && matches!(item.taken, Taken::Runs { aborts_first: true, .. }) && b"HMU".contains(&item.code) {
+        return Some((Rule::DoubleAbort, Expected::closes()));
+    }
+    // Blanks and whatever follows them.
+    if item.code == b'C' && runs && trails(&item.payload) {
+        return Some((Rule::AddressBeforeBlank, Expected::closes()));
+    }
+    match item.taken {
+        Taken::Ignored { .. } => ignored(item),
+        Taken::Runs { aborts_first, answer, status } => {
+            let name = callback(State::of(item.code)?);
+            let before = aborts_first.then_some(Callback::Abort);
+            let calls = before.into_iter().chain([name]);
+            ran(item, agreed, answer, status, calls)
+        }
+        Taken::Aside | Taken::Ends => None,
+    }
+}
+
+/// Whether there is a blank in an IPv4 address.
+fn trails(payload: &[u8]) -> bool {
+    let end = payload.iter().position(|byte| *byte == 0).unwrap_or(payload.len());
+    let address = payload.get(end + 4..).unwrap_or_default();
+    payload.get(end + 1) == Some(&b'4') && address.iter().any(u8::is_ascii_whitespace)
+}
+
+/// What ours does with a command that follows on an unknown one or an abort outside of messages, where that makes a
+/// difference.
+fn behind(item: &Item) -> Option<(Rule, Expected)> {
+    let runs = matches!(item.taken, Taken::Runs { .. });
+    match item.code {
+        b'R' | b'T' | b'B' if runs && item.settled.is_some() => Some((Rule::DecidedMessage, repeated(item))),
+        b'R' | b'T' | b'B' if runs => Some((Rule::UnknownKeepsState, Expected::closes())),
+        b'C' if item.behind == State::Opts => Some((Rule::UnknownKeepsState, called(State::Conn))),
+        _ => None,
+    }
+}
+
+/// What ours does with a message that has no header, where the end of headers is not sent.
+fn without_header(item: &Item) -> Option<(Rule, Expected)> {
+    let ignored = matches!(item.taken, Taken::Ignored { .. });
+    match item.code {
+        b'B' if ignored => Some((Rule::NoHeader, called(State::Body).with_message(true))),
+        b'E' if ignored => Some((Rule::NoHeader, called(State::Endm).with_message(false))),
+        _ => None,
+    }
+}
+
+/// A callback is called and continues.
+fn called(state: State) -> Expected {
+    Expected::goes_on(Some(b'c'), [callback(state)])
+}
+
+/// What ours does with a command that the stock library ignores.
+fn ignored(item: &Item) -> Option<(Rule, Expected)> {
+    match item.code {
+        b'A' => None,
+        b'K' => {
+            let aborts = item.before.in_transaction().then_some(Callback::Abort);
+            let calls = aborts.into_iter().chain([Callback::Close]);
+            Some((Rule::AnyNewConnection, Expected::goes_on(None, calls).with_message(false)))
+        }
+        b'O' | b'C' => Some((Rule::OutOfOrder, Expected::closes())),
+        _ if item.settled.is_some() => Some((Rule::DecidedMessage, repeated(item))),
+        _ => Some((Rule::OutOfOrder, Expected::closes())),
+    }
+}
+
+/// The verdict that ended the message, once more.
+fn repeated(item: &Item) -> Expected {
+    let reply = match item.settled {
+        Some(status::REJECT) => b'r',
+        Some(status::DISCARD) => b'd',
+        Some(status::TEMPFAIL) => b't',
+        Some(status::ACCEPT) if item.code == b'E' => b'a',
+        _ => b'c',
+    };
+    Expected::goes_on(Some(reply), []).with_message(false)
+}
+
+/// What ours does with a command that the stock library executes.
+fn ran(
+    item: &Item,
+    agreed: u32,
+    answer: Answer,
+    status: i32,
+    calls: impl IntoIterator<Item = Callback>,
+) -> Option<(Rule, Expected)> {
+    match answer {
+        Answer::Missing if status == status::NOREPLY => {
+            Some((Rule::MissingAnswer, Expected::goes_on(Some(b'c'), calls).with_message(item.after.in_transaction())))
+        }
+        Answer::Missing => {
+            // One recipient is refused, or everything.
+            let open = matches!(item.code, b'R' | b'U') && item.before.in_transaction();
+            Some((Rule::NoSuchAnswer, Expected::goes_on(Some(b't'), calls).with_message(open)))
+        }
+        Answer::Piece { watched } => {
+            let (reply, last) = match status {
+                _ if watched => (b'c', Some(Callback::Eom)),
+                status::NOREPLY | status::SKIP => (b'c', Some(Callback::Eom)),
+                status::REJECT => (b'r', None),
+                status::DISCARD => (b'd', None),
+                status::ACCEPT => (b'a', None),
+                _ => (b't', None),
+            };
+            let calls = [Callback::Body].into_iter().chain(last);
+            Some((Rule::LastPiece, Expected::goes_on(Some(reply), calls).with_message(false)))
+        }
+        Answer::Unheard => {
+            let state = State::of(item.code)?;
+            // A message goes on, whatever was said.
+            let open = state.in_transaction() || state == State::Unkn && item.before.in_transaction();
+            let reply = (agreed & no_reply_bit(state) == 0).then_some(b'c');
+            Some((Rule::UnheardAnswer, Expected { reply, ..Expected::goes_on(None, calls).with_message(open) }))
+        }
+        Answer::Verdict if status == status::SKIP && agreed & bits::SKIP == 0 => {
+            let open = item.after.in_transaction();
+            Some((Rule::SkipNotAgreedOn, Expected::goes_on(Some(b'c'), calls).with_message(open)))
+        }
+        _ if item.code == b'U' && item.before.in_transaction() => {
+            let reply = match (answer, status) {
+                (Answer::None, _) => None,
+                (_, status::CONTINUE | status::NOREPLY) => Some(b'c'),
+                (_, status::REJECT) => Some(b'r'),
+                (_, status::DISCARD) => Some(b'd'),
+                (_, status::ACCEPT) => Some(b'a'),
+                (_, status::TEMPFAIL) => Some(b't'),
+                _ => Some(b's'),
+            };
+            let calls = calls.into_iter().filter(|call| *call == Callback::Unknown);
+            Some((Rule::UnknownKeepsMessage, Expected::goes_on(reply, calls)))
+        }
+        _ => None,
+    }
+}
+
+impl Expected {
+    /// Compares what comes with the command with what comes without it.
+    fn check(
+        &self,
+        setup: &Setup,
+        was_open: bool,
+        without: &Transcript,
+        got: &Transcript,
+    ) -> Result<(), &'static str> {
+        if !got.trouble.is_empty() {
+            return Err("trouble");
+        }
+        let Some(reply) = got.replies.strip_prefix(&without.replies[..]) else {
+            return Err("the replies before it are others");
+        };
+        if !self.has_reply(reply) {
+            return Err("its reply is another");
+        }
+        let is_called = |callback: &Callback| !setup.without.contains(callback);
+        let ending = |open: bool| {
+            open.then_some(Callback::Abort).into_iter().chain([Callback::Close]).filter(is_called)
+        };
+        let before = without.log.len().saturating_sub(ending(was_open).count());
+        let Some(rest) = got.log.strip_prefix(&without.log[..before]) else {
+            return Err("the callbacks before it are others");
+        };
+        let called = self.callbacks.iter().copied().filter(is_called);
+        let expected = called.chain(ending(self.open.unwrap_or(was_open)));
+        let names = rest.iter().filter_map(|entry| named(entry));
+        if names.eq(expected) { Ok(()) } else { Err("its callbacks are others") }
+    }
+
+    fn has_reply(&self, mut bytes: &[u8]) -> bool {
+        // Modifications come before it.
+        while let Ok(Some((used, frame))) = Frame::parse(bytes, usize::MAX >> 1)
+            && b"+-2behimpq".contains(&frame.code)
+        {
+            bytes = &bytes[used..];
+        }
+        match (self.reply, Frame::parse(bytes, usize::MAX >> 1)) {
+            (None, _) => bytes.is_empty(),
+            // A stored text stands for the plain verdict.
+            (Some(letter), Ok(Some((used, frame)))) => {
+                used == bytes.len() && (frame.code == letter || frame.code == b'y' && b"rt".contains(&letter))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Which callback a report is about.
+fn named(entry: &str) -> Option<Callback> {
+    let word = entry.split([' ', '\n']).next()?;
+    Callback::ALL.into_iter().find(|callback| callback.name() == word)
+}

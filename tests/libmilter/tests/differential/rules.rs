@@ -1,0 +1,92 @@
+//! The list of differences: each one still occurs, exactly as it says.
+
+use tamis_libmilter_tests::library::Library;
+use tamis_libmilter_tests::probe::Probe;
+use tamis_libmilter_tests::rules::Rule;
+use tamis_libmilter_tests::script::{Callback, Script, status};
+use tamis_libmilter_tests::session::{Session, Setup, Turn};
+use tamis_libmilter_tests::stock::bits;
+
+use crate::judged;
+
+fn everything() -> Session {
+    Session::new(Script::default().with_everything())
+}
+
+fn wanting(steps: u32) -> Script {
+    Script::default().calls(Callback::Negotiate, 1, format!("out 1 {steps:#x}"))
+}
+
+fn calling(callback: Callback, call: &str) -> Session {
+    Session::new(Script::default().with_everything().calls(callback, 1, call))
+}
+
+/// A session in which a difference shows.
+fn example(rule: Rule) -> Session {
+    let mut session = match rule {
+        Rule::OutOfOrder => everything().letters("OCHLM"),
+        Rule::BeforeNegotiation => everything().letters("M"),
+        Rule::EmptyFrame | Rule::NegativeLength => everything().letters("OCHM"),
+        Rule::Unterminated => everything().letters("OC").sending([(b'H', &b"host"[..])]).letters("M"),
+        Rule::UnterminatedArgument => everything().letters("OCH").sending([(b'M', &b"<a@b>\0SIZE"[..])]).letters("R"),
+        Rule::NamelessHeader => everything().letters("OCHMR").sending([(b'L', &b"\0v\0x\0"[..])]).letters("L"),
+        Rule::OddMacros => everything().letters("ODC").sending([(b'D', &b"Hj\0"[..])]).letters("H"),
+        Rule::UnknownKeepsMessage => everything().letters("OCHMRTLUNBE"),
+        Rule::UnknownKeepsState => everything().letters("OUCH"),
+        Rule::NoHeader => Session::new(wanting(bits::NO_EOH)).letters("OCHMRTBE"),
+        Rule::AbortOutsideMessage => Session::new(wanting(bits::NO_MAIL)).letters("OCHA"),
+        Rule::DecidedMessage => {
+            Session::new(Script::default().with_everything().returns(Callback::Mail, 1, status::REJECT)).letters("OCHMRM")
+        }
+        Rule::AnyNewConnection => everything().letters("OCHKCH"),
+        Rule::MissingAnswer => Session::new(wanting(0).returns(Callback::Mail, 1, status::NOREPLY)).letters("OCHM"),
+        Rule::NoSuchAnswer => Session::new(wanting(0).returns(Callback::Mail, 1, 99)).letters("OCHM"),
+        Rule::UnheardAnswer => {
+            Session::new(wanting(bits::NR_MAIL).returns(Callback::Mail, 1, status::REJECT)).letters("OCHMRT")
+        }
+        Rule::DoubleAbort => everything().letters("OCHM").sending([(b'H', &b""[..])]),
+        Rule::AddressBeforeBlank => {
+            everything().letters("O").sending([(b'C', &b"host\x004\0\x191.2.3.4 x\0"[..])]).letters("H")
+        }
+        Rule::ListsNotOffered => {
+            let offer = [6, 0xff, 0x1f_ffff].map(u32::to_be_bytes).concat();
+            calling(Callback::Negotiate, "setsymlist 2 \"i\"").sending([(b'O', &offer[..])]).letters("CHM")
+        }
+        Rule::LastPiece => Session::new(wanting(0).returns(Callback::Body, 1, status::REJECT))
+            .letters("OCHMR")
+            .sending([(b'E', &b"the end"[..])])
+            .letters("M"),
+        Rule::SkipNotAgreedOn => {
+            Session::new(wanting(0).returns(Callback::Body, 1, status::SKIP)).letters("OCHMRTLNBE")
+        }
+        Rule::ProgressElsewhere => calling(Callback::Body, "progress").letters("OCHMRTLNBE"),
+        Rule::NoLines => {
+            let session = calling(Callback::Mail, "setmlreply \"550\" \"5.7.1\"");
+            let script = session.script.clone().returns(Callback::Mail, 1, status::REJECT);
+            Session { script, ..session }.letters("OCHM")
+        }
+        Rule::NoContext => calling(Callback::Negotiate, "null-setsymlist 0 \"i\"").letters("OCH"),
+    };
+    let length = match rule {
+        Rule::EmptyFrame => Some(0_u32),
+        Rule::NegativeLength => Some(0xffff_fff0),
+        _ => None,
+    };
+    if let Some(length) = length {
+        let bytes = [&length.to_be_bytes()[..], b"A"].concat();
+        session.turns.push(Turn { bytes, answered: false });
+        session = session.letters("M");
+    }
+    session
+}
+
+#[test]
+fn every_accepted_difference_still_occurs() {
+    for rule in Rule::ALL {
+        let counts = judged(&Setup::default(), [example(rule)]);
+        assert_eq!(counts.into_iter().collect::<Vec<_>>(), [(rule, 1)]);
+        // Without any help for the stock library.
+        let [stock, ours] = Library::ALL.map(|library| Probe::start(library, &Setup::default()).run(&example(rule)));
+        assert_ne!(stock, ours, "{rule:?}: there is no difference any more");
+    }
+}
