@@ -7,6 +7,7 @@
 mod budget;
 mod count;
 mod growth;
+mod machine;
 mod peer;
 mod run;
 mod scenario;
@@ -82,6 +83,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let (built, there) = Built::all(root)?;
     let peers: Vec<_> = there.into_iter().filter(|peer| options.wants(peer)).collect();
     let bench = Bench::new(root, built)?;
+    println!("{}\n", machine::line(root));
     if options.growth {
         return growth::run(&bench, &peers, options.rounds());
     }
