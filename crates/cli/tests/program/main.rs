@@ -1,8 +1,11 @@
 //! Tests that run the program itself.
 
+mod bench;
+mod bench_hostile;
 mod common;
 mod limits;
 mod others;
+mod plain;
 mod send;
 mod serve;
 mod sockets;
