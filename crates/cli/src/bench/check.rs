@@ -48,12 +48,14 @@ pub(super) struct Course {
     differs: bool,
 }
 
-impl Check {
+impl Course {
     /// Begins with a message.
-    pub(super) fn begin(&self, message: u64) -> Course {
-        Course { message, ..Course::default() }
+    pub(super) fn new(message: u64) -> Self {
+        Self { message, ..Self::default() }
     }
+}
 
+impl Check {
     pub(super) fn edit(&mut self, course: &mut Course, edit: Edit<&[u8]>) {
         match edit {
             Edit::ReplaceBody(piece) if self.learned => self.compare_body(course, piece),
@@ -75,7 +77,7 @@ impl Check {
         self.messages += 1;
         if let Some(missing) = self.first.said.get(course.at) {
             let text = format!("it ended where the first had {missing}");
-            self.differs(course, text);
+            self.differs(course, &text);
         }
     }
 
@@ -121,7 +123,7 @@ impl Check {
             if course.body < all {
                 let text =
                     format!("its new body ends after {} bytes, that of the first has {all}", course.body);
-                self.differs(course, text);
+                self.differs(course, &text);
                 return;
             }
             (course.at, course.body) = (course.at + 1, 0);
@@ -130,9 +132,9 @@ impl Check {
             Some(expected) if *expected == said => course.at += 1,
             Some(expected) => {
                 let text = format!("it had {said} where the first had {expected}");
-                self.differs(course, text);
+                self.differs(course, &text);
             }
-            None => self.differs(course, format!("it had {said} where the first was over")),
+            None => self.differs(course, &format!("it had {said} where the first was over")),
         }
     }
 
@@ -155,10 +157,10 @@ impl Check {
             Some(expected) => format!("it had a new body where the first had {expected}"),
             None => "it had a new body where the first was over".to_owned(),
         };
-        self.differs(course, text);
+        self.differs(course, &text);
     }
 
-    fn differs(&mut self, course: &mut Course, text: String) {
+    fn differs(&mut self, course: &mut Course, text: &str) {
         if !course.differs {
             course.differs = true;
             self.mismatches += 1;

@@ -136,8 +136,7 @@ impl Connection {
         self.state = State::Busy;
         self.begun = begun;
         self.refused = 0;
-        self.course =
-            world.check.as_ref().map(|check| check.begin(world.stint.started())).unwrap_or_default();
+        self.course = Course::new(world.stint.started());
         // The abort that comes first belongs to the message before.
         self.at = usize::from(self.carried == 0);
         self.go_on(world).unwrap_or_else(Went::Failed)
@@ -212,11 +211,6 @@ impl Connection {
 
     pub(super) fn is_busy(&self) -> bool {
         self.state == State::Busy
-    }
-
-    /// Whether it has said connect and helo, and may carry messages.
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self.state, State::Ready | State::Busy)
     }
 
     pub(super) fn is_closed(&self) -> bool {
