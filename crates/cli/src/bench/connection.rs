@@ -154,8 +154,12 @@ impl Connection {
                 _ => self.go_on(world),
             };
         }
-        if readable && matches!(went, Ok(Went::Waiting)) && self.state != State::Connecting {
-            went = self.receive(world);
+        // The reactor tells of this only once.
+        if readable && matches!(went, Ok(Went::Waiting | Went::Opened)) && self.state != State::Connecting {
+            match self.receive(world) {
+                Ok(Went::Waiting) => {}
+                more => went = more,
+            }
         }
         went.unwrap_or_else(Went::Failed)
     }
@@ -222,7 +226,6 @@ impl Connection {
         if !socket.is_connected().map_err(|error| Failure::connect(&error))? {
             return Ok(Went::Waiting);
         }
-        world.tally.connections += 1;
         self.want_to_write(false, world)?;
         self.state = State::Negotiating;
         self.session.negotiate(world.now)?;

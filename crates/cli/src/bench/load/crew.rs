@@ -167,6 +167,7 @@ impl Crew {
                     self.opened += 1;
                 }
                 if at < self.carriers {
+                    self.world.tally.connections += 1;
                     self.next(at);
                 }
             }

@@ -48,6 +48,7 @@ use crate::stage::Stage;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct FilterSession {
     rules: Rules,
     limits: Arc<Limits>,
