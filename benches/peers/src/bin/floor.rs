@@ -38,6 +38,10 @@ fn main() -> io::Result<()> {
 /// What events of the listener are known by; those of connections by their file's number.
 const LISTENER: u64 = u64::MAX;
 
+/// Connections are woken for what is new, which is cheaper than for what is there.
+const READABLE: EventFlags = EventFlags::IN.union(EventFlags::ET);
+const WRITABLE: EventFlags = EventFlags::OUT.union(EventFlags::ET);
+
 struct Server {
     scenario: Scenario,
     epoll: OwnedFd,
@@ -77,7 +81,7 @@ impl Server {
             };
             stream.set_nonblocking(true)?;
             let key = usize::try_from(stream.as_raw_fd()).expect("open files have positive numbers");
-            epoll::add(&self.epoll, &stream, EventData::new_u64(key as u64), EventFlags::IN)?;
+            epoll::add(&self.epoll, &stream, EventData::new_u64(key as u64), READABLE)?;
             if self.connections.len() <= key {
                 self.connections.resize_with(key + 1, || None);
             }
@@ -122,18 +126,19 @@ impl Server {
 impl Connection {
     fn read(&mut self, epoll: &OwnedFd, buf: &mut [u8], answers: &mut Vec<u8>) -> io::Result<Next> {
         loop {
-            let count = self.stream.read(buf)?;
-            if count == 0 {
-                return Ok(Next::Close);
-            }
+            let count = match or_none(self.stream.read(buf))? {
+                None => return Ok(Next::Read),
+                Some(0) => return Ok(Next::Close),
+                Some(count) => count,
+            };
             answers.clear();
             let next = self.floor.take(&buf[..count], answers);
             if !answers.is_empty() {
-                let written = self.stream.write(answers)?;
+                let written = or_none(self.stream.write(answers))?.unwrap_or(0);
                 if written < answers.len() {
                     self.unwritten = std::mem::take(answers);
                     self.written = written;
-                    self.wake_for(epoll, EventFlags::OUT)?;
+                    self.wake_for(epoll, WRITABLE)?;
                     return Ok(next);
                 }
             }
@@ -145,16 +150,27 @@ impl Connection {
     }
 
     fn write_on(&mut self, epoll: &OwnedFd) -> io::Result<Next> {
-        self.written += self.stream.write(&self.unwritten[self.written..])?;
-        if self.written == self.unwritten.len() {
-            self.floor.reuse(&mut self.unwritten);
-            self.wake_for(epoll, EventFlags::IN)?;
+        while self.written < self.unwritten.len() {
+            match or_none(self.stream.write(&self.unwritten[self.written..]))? {
+                None => return Ok(Next::Read),
+                Some(count) => self.written += count,
+            }
         }
+        self.floor.reuse(&mut self.unwritten);
+        self.wake_for(epoll, READABLE)?;
         Ok(Next::Read)
     }
 
     fn wake_for(&self, epoll: &OwnedFd, flags: EventFlags) -> io::Result<()> {
         let key = u64::try_from(self.stream.as_raw_fd()).expect("open files have positive numbers");
         Ok(epoll::modify(epoll, &self.stream, EventData::new_u64(key), flags)?)
+    }
+}
+
+/// Bytes that were read or written, if that could be done at once.
+fn or_none(done: io::Result<usize>) -> io::Result<Option<usize>> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        done => done.map(Some),
     }
 }
