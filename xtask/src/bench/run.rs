@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -18,15 +18,13 @@ use crate::packages;
 pub(crate) struct Bench {
     root: PathBuf,
     pub(crate) built: Built,
-    /// Whether server and load generator have a CPU each.
-    pinned: bool,
+    cpus: Cpus,
     /// Files that they may have open.
     files: u64,
 }
 
-/// CPUs of the load generator and of the server.
-const LOAD_CPU: &str = "0";
-const SERVER_CPU: &str = "1";
+/// From the repository's root, where all commands run: names of sockets must be short.
+const SOCKET: &str = "target/bench-peers/socket";
 
 /// More than any scenario has connections, with some to spare.
 const FILES: u64 = 16_384;
@@ -57,10 +55,10 @@ impl Bench {
                 bail!("not found: {program}; it comes with util-linux, and benchmarks run on Linux only");
             }
         }
-        let pinned = available_parallelism().is_ok_and(|count| count.get() > 1);
-        if !pinned {
+        let cpus = Cpus::find()?;
+        if cpus.load == cpus.server {
             eprintln!(
-                "    there is one CPU: server and load generator share it, only CPU times mean something"
+                "    there is one CPU, which server and load generator share: only CPU times mean something"
             );
         }
         let files = open_files()?;
@@ -69,20 +67,19 @@ impl Bench {
                 "    {files} files may be open (ulimit -n): scenarios with more connections than that fail"
             );
         }
-        Ok(Self { root: root.into(), built, pinned, files })
+        Ok(Self { root: root.into(), built, cpus, files })
     }
 
     /// Starts a peer, as the last words of a command line that `under` begins, and makes sure that it does what it is
     /// told.
     pub(crate) fn start(&self, peer: &Peer, task: &str, under: &[&str]) -> Result<Server<'_>> {
-        let socket = self.file("socket");
-        let _ = fs::remove_file(&socket);
+        let _ = fs::remove_file(self.root.join(SOCKET));
         let (program, environment) = self.built.command(peer);
-        let mut command = self.command(SERVER_CPU);
-        command.args(under).args(program).arg(&socket).arg(task).envs(environment);
+        let mut command = self.command(self.cpus.server);
+        command.args(under).args(program).args([SOCKET, task]).envs(environment);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         let child = Running(child.with_context(|| format!("cannot start {}", peer.name))?);
-        let server = Server { bench: self, child, socket };
+        let server = Server { bench: self, child };
         server.check(task).with_context(|| format!("{} does not do {task}", peer.name))?;
         if let Some(library) = self.built.library(peer)
             && under.is_empty()
@@ -92,21 +89,44 @@ impl Bench {
         Ok(server)
     }
 
-    /// A file of this run. The name is short, as names of sockets must be.
+    /// A file of this run.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.built.folder.join(name)
     }
 
     /// A command that runs on one CPU, has many files, and ends when this process does, however that ends.
-    fn command(&self, cpu: &str) -> Command {
+    fn command(&self, cpu: usize) -> Command {
         let files = format!("--nofile={0}:{0}", self.files);
         let mut command = Command::new("prlimit");
         command.current_dir(&self.root).args([&files, "setpriv", "--pdeathsig", "KILL"]);
-        if self.pinned {
-            command.args(["taskset", "--cpu-list", cpu]);
-        }
+        command.args(["taskset", "--cpu-list", &cpu.to_string()]);
         command
     }
+}
+
+/// The CPUs of load generator and server.
+#[derive(Clone, Copy, Debug)]
+struct Cpus {
+    load: usize,
+    server: usize,
+}
+
+impl Cpus {
+    /// Takes the first two that this process may run on, or one for both.
+    fn find() -> Result<Self> {
+        let status = fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let list = list.context("/proc/self/status names no CPUs")?;
+        let mut cpus = list.trim().split(',').filter_map(range).flatten();
+        let load = cpus.next().with_context(|| format!("cannot read {list:?} in /proc/self/status"))?;
+        Ok(Self { load, server: cpus.next().unwrap_or(load) })
+    }
+}
+
+/// Reads `4` or `4-7`.
+fn range(text: &str) -> Option<RangeInclusive<usize>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some(first.parse().ok()?..=last.parse().ok()?)
 }
 
 /// As many as this process may have, and for root as many as are needed.
@@ -123,14 +143,13 @@ fn open_files() -> Result<u64> {
 pub(crate) struct Server<'b> {
     bench: &'b Bench,
     child: Running,
-    socket: PathBuf,
 }
 
 impl Server<'_> {
     /// Waits until the server is there, and looks at what it does with a few messages.
     fn check(&self, task: &str) -> Result<()> {
-        let mut command = self.bench.command(LOAD_CPU);
-        command.arg(self.bench.built.check()).arg(&self.socket).arg(task);
+        let mut command = self.bench.command(self.bench.cpus.load);
+        command.arg(self.bench.built.check()).args([SOCKET, task]);
         output(&mut command).map(drop)
     }
 
@@ -157,9 +176,9 @@ impl Server<'_> {
     }
 
     fn run(&self, load: &Load, options: &[&str]) -> Result<Vec<u8>> {
-        let mut command = self.bench.command(if load.one_cpu { SERVER_CPU } else { LOAD_CPU });
-        command.arg(self.bench.built.tamis()).args(["bench", "--json", "--to"]);
-        command.arg(format!("unix:{}", self.socket.display()));
+        let cpus = self.bench.cpus;
+        let mut command = self.bench.command(if load.one_cpu { cpus.server } else { cpus.load });
+        command.arg(self.bench.built.tamis()).args(["bench", "--json", "--to", &format!("unix:{SOCKET}")]);
         output(command.args(load.options()).args(options))
     }
 
@@ -253,6 +272,14 @@ mod tests {
     fn median_is_the_middle_one_or_between_the_middle_two() {
         assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
         assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn cpus_are_read_alone_and_in_ranges() {
+        let cpus = |list: &str| list.split(',').filter_map(range).flatten().collect::<Vec<_>>();
+        assert_eq!(cpus("0-1"), [0, 1]);
+        assert_eq!(cpus("3,5-7"), [3, 5, 6, 7]);
+        assert_eq!(cpus("two"), [0; 0]);
     }
 
     #[test]
