@@ -1,5 +1,6 @@
 //! The process: sockets, signals, timeouts, the end.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::FileTypeExt as _;
 use std::time::Instant;
@@ -150,7 +151,12 @@ fn tcp_sockets_are_understood_in_both_families() {
             ..Run::default()
         });
         filter.wait_for("up");
-        TcpStream::connect((address, port)).unwrap_or_else(|error| panic!("{socket}: {error}"));
+        let mta = TcpStream::connect((address, port));
+        let mut mta = mta.unwrap_or_else(|error| panic!("{socket}: {error}"));
+        // Once it answers, `smfi_main` has taken over the signals.
+        mta.write_all(b"\0\0\0\x0dO\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff").unwrap();
+        mta.read_exact(&mut [0; 17]).unwrap();
+        drop(mta);
         filter.signal("TERM");
         assert_eq!(filter.end().1, Some(0), "{socket}");
     }
