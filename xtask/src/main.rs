@@ -7,6 +7,7 @@ mod bench;
 mod fuzz;
 mod licences;
 mod packages;
+mod pictures;
 mod sendmail;
 mod soak;
 mod steps;
@@ -55,6 +56,8 @@ enum Task {
     BenchPeers(bench::Options),
     /// Makes the fuzz targets' corpus anew, from the sessions and fixtures beside the tests and what runs found here.
     FuzzSeeds,
+    /// Draws the pictures of the guide anew from the texts beside them.
+    Pictures,
 }
 
 const SETUP_HELP: &str = "\
@@ -131,6 +134,7 @@ fn run(task: &Task) -> Result<()> {
         Task::Soak(args) => soak::run(&root, args.seconds),
         Task::BenchPeers(options) => bench::run(&root, options),
         Task::FuzzSeeds => fuzz::seeds(&root),
+        Task::Pictures => pictures::draw(&root),
         Task::Test(args) => {
             let steps = steps::select(&args.only, &args.skip);
             if steps.is_empty() {

@@ -17,7 +17,8 @@ use clap::{Parser, Subcommand};
 
 /// Tamis filters mail for Postfix, Sendmail and other MTAs that speak the milter protocol.
 ///
-/// tamis serve is a filter that MTAs connect to; tamis send plays the MTA and shows what a filter does.
+/// tamis serve is a filter that MTAs connect to; tamis send plays the MTA and shows what a filter does; tamis bench
+/// plays many and measures how fast it does it.
 #[derive(Debug, Parser)]
 #[command(name = "tamis", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "\

@@ -28,7 +28,7 @@ impl std::fmt::Display for Refused {
 pub(crate) fn begin(connection: &mut Connection, call: &Call) {
     // Macros of the message before are gone.
     if matches!(call, Call::Connect { .. } | Call::Mail | Call::Close) {
-        connection.symbols.tidy(connection.session.macros());
+        connection.symbols.take_if(|symbols| symbols.tidy(connection.session.macros()));
     }
 }
 

@@ -46,9 +46,7 @@ impl Symbols {
             return Some(symbol.value.as_ptr());
         }
         if self.kept.len() >= self.tidy_at.max(FEW) as usize {
-            self.kept.retain(|symbol| {
-                of_stage(macros, symbol.stage, &symbol.name) == Some(symbol.value.as_bytes())
-            });
+            self.drop_old(macros);
             self.tidy_at = u32::try_from(self.kept.len() * 2).unwrap_or(u32::MAX);
         }
         let value = CString::new(value).expect("values on the wire end at their NUL");
@@ -57,14 +55,15 @@ impl Symbols {
         Some(pointer)
     }
 
-    /// Drops what is no longer to be had, between messages.
-    pub(crate) fn tidy(&mut self, macros: &MacroTable) {
-        if self.kept.is_empty() {
-            return;
-        }
+    /// Drops what is no longer to be had, between messages; whether nothing is left.
+    pub(crate) fn tidy(&mut self, macros: &MacroTable) -> bool {
+        self.drop_old(macros);
+        self.kept.is_empty()
+    }
+
+    fn drop_old(&mut self, macros: &MacroTable) {
         self.kept
             .retain(|symbol| of_stage(macros, symbol.stage, &symbol.name) == Some(symbol.value.as_bytes()));
-        self.kept.shrink_to_fit();
     }
 }
 

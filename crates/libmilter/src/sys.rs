@@ -12,9 +12,17 @@ pub(crate) enum Interest {
     Write,
 }
 
-/// The kernel's set of what is waited for. Whoever gets something from it has it alone, until it arms that again.
+/// The kernel's set of what is waited for. What becomes ready is given to one of the threads that wait.
 #[derive(Debug)]
 pub(crate) struct Epoll(OwnedFd);
+
+/// Something that became ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) token: u64,
+    /// The peer has ended its side, or the connection is lost.
+    pub(crate) hung_up: bool,
+}
 
 impl Epoll {
     pub(crate) fn new() -> io::Result<Self> {
@@ -24,23 +32,29 @@ impl Epoll {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Adds a descriptor that one waiting thread is to get, once.
+    /// Adds a connection: each time that something comes, one thread is told.
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), Interest::Read.edges(), token)
+    }
+
+    /// Changes what a connection waits for. If that is there already, a thread is told now.
+    pub(crate) fn change(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, interest.edges(), token)
+    }
+
+    /// Adds a listening socket, of which one thread is told once.
+    pub(crate) fn add_once(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), libc::EPOLLIN | libc::EPOLLONESHOT, token)
     }
 
-    /// Adds a descriptor that every waiting thread is to see, for as long as it can be read.
-    pub(crate) fn add_for_all(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), libc::EPOLLIN, token)
+    /// Has a thread told once more.
+    pub(crate) fn arm_once(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd.as_raw_fd(), libc::EPOLLIN | libc::EPOLLONESHOT, token)
     }
 
-    /// Waits again for a descriptor that a thread got.
-    pub(crate) fn arm(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        let events = match interest {
-            Interest::Read => libc::EPOLLIN,
-            Interest::Write => libc::EPOLLOUT,
-        };
-        self.control(libc::EPOLL_CTL_MOD, fd, events | libc::EPOLLONESHOT, token)
+    /// Adds a descriptor of which every thread is told, for as long as it can be read.
+    pub(crate) fn add_for_all(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), libc::EPOLLIN, token)
     }
 
     fn control(&self, operation: c_int, fd: RawFd, events: c_int, token: u64) -> io::Result<()> {
@@ -49,13 +63,26 @@ impl Epoll {
         check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd, &raw mut event) }).map(drop)
     }
 
-    /// Waits for one descriptor: its token, or nothing when the time is over.
-    pub(crate) fn wait(&self, time: Duration) -> io::Result<Option<u64>> {
+    /// Waits until something is ready; nothing when the time is over.
+    pub(crate) fn wait(&self, time: Duration) -> io::Result<Option<Ready>> {
+        const HUNG_UP: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR).cast_unsigned();
         let mut event = libc::epoll_event { events: 0, u64: 0 };
         // SAFETY: there is room for the one event that is asked for.
         let count =
             check(unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, milliseconds(time)) })?;
-        Ok((count > 0).then_some(event.u64))
+        let (token, events) = (event.u64, event.events);
+        Ok((count > 0).then_some(Ready { token, hung_up: events & HUNG_UP != 0 }))
+    }
+}
+
+impl Interest {
+    /// Edges: a thread is told when something comes, not for as long as it is there.
+    const fn edges(self) -> c_int {
+        match self {
+            Self::Read => libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLET,
+            // Nothing else, or it would be told again and again of what it does not look at.
+            Self::Write => libc::EPOLLOUT | libc::EPOLLET,
+        }
     }
 }
 
@@ -309,6 +336,38 @@ pub(crate) fn coarse_seconds() -> u32 {
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
     // It starts at boot; a machine that runs for 136 years only closes a few connections late.
     u32::try_from(now.tv_sec & 0xffff_ffff).unwrap_or_default()
+}
+
+/// Reads an environment variable; none has a value in a program with more rights than its user.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    // SAFETY: takes no pointers.
+    let more_rights = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    let value = std::env::var_os(name).filter(|_| !more_rights)?;
+    Some(value.to_string_lossy().into_owned())
+}
+
+/// The address of a TCP peer.
+pub(crate) fn peer(fd: RawFd) -> Option<std::net::SocketAddr> {
+    // SAFETY: all of its fields are numbers.
+    let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut size = libc::socklen_t::try_from(size_of_val(&address)).expect("addresses are small");
+    // SAFETY: there is room for every address, and its size says so.
+    check(unsafe { libc::getpeername(fd, (&raw mut address).cast(), &raw mut size) }).ok()?;
+    match c_int::from(address.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: an address of this family is there, and the room is aligned for all of them.
+            let v4 = unsafe { (&raw const address).cast::<libc::sockaddr_in>().read() };
+            let ip = std::net::Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
+            Some((ip, u16::from_be(v4.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let v6 = unsafe { (&raw const address).cast::<libc::sockaddr_in6>().read() };
+            let ip = std::net::Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            Some((ip, u16::from_be(v6.sin6_port)).into())
+        }
+        _ => None,
+    }
 }
 
 /// Writes a line to the system's log, under the name that the program gave to `openlog`.

@@ -41,8 +41,8 @@ impl Library {
     /// The folders for `LD_LIBRARY_PATH`: this library first, then whatever the unpacked programs need.
     pub fn search_path(self) -> String {
         let folders = match self {
-            Self::Stock => vec![libraries()],
-            Self::Ours => vec![under_test().to_owned(), libraries()],
+            Self::Stock => vec![libraries(), milters().join("usr/lib")],
+            Self::Ours => vec![under_test().to_owned(), libraries(), milters().join("usr/lib")],
         };
         env::join_paths(folders).expect("no folder of a build has a colon").to_string_lossy().into_owned()
     }
@@ -132,6 +132,9 @@ fn build() -> PathBuf {
         .args(["build", "--quiet", "--locked", "--package", "tamis-libmilter"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
-    assert!(built.expect("cargo runs this test, so it can be run").success(), "tamis-libmilter does not build");
+    assert!(
+        built.expect("cargo runs this test, so it can be run").success(),
+        "tamis-libmilter does not build"
+    );
     target().join("debug/libmilter.so")
 }

@@ -154,7 +154,11 @@ pub(crate) fn judge(pair: &mut Pair, session: &Session, both: &Both) -> Result<R
     let before = session.with_bytes(bytes[..item.start].to_vec());
     let until = pair.run(&before);
     if until.stock != until.ours {
-        return Err(format!("differs before {rule:?} applies at byte {}\n{}", item.start, until.difference()));
+        return Err(format!(
+            "differs before {rule:?} applies at byte {}\n{}",
+            item.start,
+            until.difference()
+        ));
     }
     let mut with = session.with_bytes(bytes[..item.end].to_vec());
     if expected.closes {
@@ -221,18 +225,21 @@ fn find(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
         return Some((Rule::OutOfOrder, Expected::closes()));
     }
     if item.before != item.behind
-        && let Some(found) = behind(item)
+        && let Some(found) = behind(item, agreed)
     {
         return Some(found);
     }
     if item.before == State::Data
         && agreed & bits::NO_EOH != 0
-        && let Some(found) = without_header(item)
+        && let Some(found) = without_header(item, agreed)
     {
         return Some(found);
     }
     // An unreadable command that is out of order, too: the message it ends is aborted once.
-    if item.payload.is_empty() && matches!(item.taken, Taken::Runs { aborts_first: true, .. }) && b"HMU".contains(&item.code) {
+    if item.payload.is_empty()
+        && matches!(item.taken, Taken::Runs { aborts_first: true, .. })
+        && b"HMU".contains(&item.code)
+    {
         return Some((Rule::DoubleAbort, Expected::closes()));
     }
     // Blanks and whatever follows them.
@@ -260,29 +267,58 @@ fn trails(payload: &[u8]) -> bool {
 
 /// What ours does with a command that follows on an unknown one or an abort outside of messages, where that makes a
 /// difference.
-fn behind(item: &Item) -> Option<(Rule, Expected)> {
+fn behind(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
     let runs = matches!(item.taken, Taken::Runs { .. });
     match item.code {
         b'R' | b'T' | b'B' if runs && item.settled.is_some() => Some((Rule::DecidedMessage, repeated(item))),
         b'R' | b'T' | b'B' if runs => Some((Rule::UnknownKeepsState, Expected::closes())),
-        b'C' if item.behind == State::Opts => Some((Rule::UnknownKeepsState, called(State::Conn))),
+        b'C' if matches!(item.behind, State::Opts | State::QuitNc) => {
+            let expected = called(item, agreed, item.would, [Callback::Connect]);
+            Some((Rule::UnknownKeepsState, expected.with_message(false)))
+        }
         _ => None,
     }
 }
 
 /// What ours does with a message that has no header, where the end of headers is not sent.
-fn without_header(item: &Item) -> Option<(Rule, Expected)> {
-    let ignored = matches!(item.taken, Taken::Ignored { .. });
-    match item.code {
-        b'B' if ignored => Some((Rule::NoHeader, called(State::Body).with_message(true))),
-        b'E' if ignored => Some((Rule::NoHeader, called(State::Endm).with_message(false))),
-        _ => None,
+fn without_header(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
+    let goes_on =
+        |status| item.watched || matches!(status, status::CONTINUE | status::NOREPLY | status::SKIP);
+    if !matches!(item.taken, Taken::Ignored { .. }) {
+        return None;
     }
+    let expected = match item.code {
+        b'B' => called(item, agreed, item.would, [Callback::Body]).with_message(goes_on(item.would)),
+        b'E' if item.payload.is_empty() => {
+            called(item, agreed, item.would, [Callback::Eom]).with_message(false)
+        }
+        b'E' if goes_on(item.would_piece) => {
+            called(item, agreed, item.would, [Callback::Body, Callback::Eom]).with_message(false)
+        }
+        b'E' => called(item, agreed, item.would_piece, [Callback::Body]).with_message(false),
+        _ => return None,
+    };
+    Some((Rule::NoHeader, expected))
 }
 
-/// A callback is called and continues.
-fn called(state: State) -> Expected {
-    Expected::goes_on(Some(b'c'), [callback(state)])
+/// A callback is called, and what it returns is answered.
+fn called(item: &Item, agreed: u32, status: i32, calls: impl IntoIterator<Item = Callback>) -> Expected {
+    let silent = State::of(item.code).is_some_and(|state| agreed & no_reply_bit(state) != 0);
+    let letter = if item.watched { b'c' } else { letter(status, agreed) };
+    Expected::goes_on((!silent).then_some(letter), calls)
+}
+
+/// How ours says what a callback returns.
+fn letter(status: i32, agreed: u32) -> u8 {
+    match status {
+        status::CONTINUE | status::NOREPLY => b'c',
+        status::REJECT => b'r',
+        status::DISCARD => b'd',
+        status::ACCEPT => b'a',
+        status::SKIP if agreed & bits::SKIP != 0 => b's',
+        status::SKIP => b'c',
+        _ => b't',
+    }
 }
 
 /// What ours does with a command that the stock library ignores.
@@ -298,6 +334,12 @@ fn ignored(item: &Item) -> Option<(Rule, Expected)> {
         _ if item.settled.is_some() => Some((Rule::DecidedMessage, repeated(item))),
         _ => Some((Rule::OutOfOrder, Expected::closes())),
     }
+}
+
+/// Whether a message is open after a command that is continued.
+fn open_after(item: &Item) -> bool {
+    let state = if item.code == b'U' { item.before } else { item.after };
+    state.in_transaction()
 }
 
 /// The verdict that ended the message, once more.
@@ -322,7 +364,7 @@ fn ran(
 ) -> Option<(Rule, Expected)> {
     match answer {
         Answer::Missing if status == status::NOREPLY => {
-            Some((Rule::MissingAnswer, Expected::goes_on(Some(b'c'), calls).with_message(item.after.in_transaction())))
+            Some((Rule::MissingAnswer, Expected::goes_on(Some(b'c'), calls).with_message(open_after(item))))
         }
         Answer::Missing => {
             // One recipient is refused, or everything.
@@ -330,13 +372,10 @@ fn ran(
             Some((Rule::NoSuchAnswer, Expected::goes_on(Some(b't'), calls).with_message(open)))
         }
         Answer::Piece { watched } => {
-            let (reply, last) = match status {
-                _ if watched => (b'c', Some(Callback::Eom)),
-                status::NOREPLY | status::SKIP => (b'c', Some(Callback::Eom)),
-                status::REJECT => (b'r', None),
-                status::DISCARD => (b'd', None),
-                status::ACCEPT => (b'a', None),
-                _ => (b't', None),
+            let (reply, last) = if watched || matches!(status, status::NOREPLY | status::SKIP) {
+                (letter(item.would, agreed), Some(Callback::Eom))
+            } else {
+                (letter(status, agreed), None)
             };
             let calls = [Callback::Body].into_iter().chain(last);
             Some((Rule::LastPiece, Expected::goes_on(Some(reply), calls).with_message(false)))
@@ -344,24 +383,18 @@ fn ran(
         Answer::Unheard => {
             let state = State::of(item.code)?;
             // A message goes on, whatever was said.
-            let open = state.in_transaction() || state == State::Unkn && item.before.in_transaction();
+            let open = if state == State::Unkn { item.before } else { state }.in_transaction();
             let reply = (agreed & no_reply_bit(state) == 0).then_some(b'c');
-            Some((Rule::UnheardAnswer, Expected { reply, ..Expected::goes_on(None, calls).with_message(open) }))
+            Some((
+                Rule::UnheardAnswer,
+                Expected { reply, ..Expected::goes_on(None, calls).with_message(open) },
+            ))
         }
         Answer::Verdict if status == status::SKIP && agreed & bits::SKIP == 0 => {
-            let open = item.after.in_transaction();
-            Some((Rule::SkipNotAgreedOn, Expected::goes_on(Some(b'c'), calls).with_message(open)))
+            Some((Rule::SkipNotAgreedOn, Expected::goes_on(Some(b'c'), calls).with_message(open_after(item))))
         }
         _ if item.code == b'U' && item.before.in_transaction() => {
-            let reply = match (answer, status) {
-                (Answer::None, _) => None,
-                (_, status::CONTINUE | status::NOREPLY) => Some(b'c'),
-                (_, status::REJECT) => Some(b'r'),
-                (_, status::DISCARD) => Some(b'd'),
-                (_, status::ACCEPT) => Some(b'a'),
-                (_, status::TEMPFAIL) => Some(b't'),
-                _ => Some(b's'),
-            };
+            let reply = (answer != Answer::None).then(|| letter(status, agreed));
             let calls = calls.into_iter().filter(|call| *call == Callback::Unknown);
             Some((Rule::UnknownKeepsMessage, Expected::goes_on(reply, calls)))
         }

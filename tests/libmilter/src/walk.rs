@@ -2,8 +2,9 @@
 
 use tamis_proto::Frame;
 
+use crate::script::Callback;
 use crate::session::Session;
-use crate::stock::{State, Taken, Tracker};
+use crate::stock::{State, Taken, Tracker, callback, no_reply_bit};
 
 /// One command, or what stands in its place.
 #[derive(Clone, Debug)]
@@ -24,6 +25,12 @@ pub struct Item {
     pub behind: State,
     /// The status that ended the message before, while its commands may still come.
     pub settled: Option<i32>,
+    /// What its callback returns, should it be called.
+    pub would: i32,
+    /// What the body callback returns, should it be called.
+    pub would_piece: i32,
+    /// Whatever its callback returns is continue.
+    pub watched: bool,
     /// What the stock library does with it.
     pub taken: Taken,
     /// The state after it.
@@ -40,9 +47,26 @@ pub fn walk(session: &Session, wanted: u32, agreed: u32) -> Vec<Item> {
     let mut start = 0;
     while let Some((length, code, payload, end)) = next(&bytes, start) {
         let (before, behind, settled) = (tracker.state(), tracker.behind(), tracker.settled());
+        let next = |callback| session.script.status(callback, tracker.count(callback) + 1);
+        let would = State::of(code).map_or(0, |state| next(callback(state)));
+        let would_piece = next(Callback::Body);
+        let watched = State::of(code).is_some_and(|state| wanted & no_reply_bit(state) != 0);
         let taken = tracker.take(Frame { code, payload }, &session.script);
-        let payload = payload.to_vec();
-        items.push(Item { start, end, length, code, payload, before, behind, settled, taken, after: tracker.state() });
+        items.push(Item {
+            start,
+            end,
+            length,
+            code,
+            payload: payload.to_vec(),
+            before,
+            behind,
+            settled,
+            would,
+            would_piece,
+            watched,
+            taken,
+            after: tracker.state(),
+        });
         if taken == Taken::Ends {
             break;
         }

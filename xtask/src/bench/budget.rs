@@ -84,7 +84,7 @@ const fn budget(
 pub(crate) fn report(tables: &[Table]) -> Option<String> {
     let rows: Vec<_> = BUDGETS.iter().flat_map(|budget| budget.judge(tables)).collect();
     let head = ["budget", "scenario", "peer", "of what", "bound", "measured", "met"].map(String::from);
-    (!rows.is_empty()).then(|| format!("### Budgets\n\n{}", markdown(&head, rows)))
+    (!rows.is_empty()).then(|| format!("### Budgets\n\n{}", markdown(5..6, &head, rows)))
 }
 
 impl Budget {

@@ -24,12 +24,16 @@ pub(crate) fn run(bench: &Bench, peers: &[&'static Peer], rounds: u32) -> Result
         }
         let names = peers.iter().map(|peer| peer.name.to_owned());
         let head: Vec<_> = std::iter::once(growth.name.to_owned()).chain(names).collect();
-        println!("### {}\n\n{}", growth.title, markdown(&head, rows));
+        println!("### {}\n\n{}", growth.heading(), markdown(1.., &head, rows));
     }
     Ok(())
 }
 
 impl Growth {
+    fn heading(&self) -> String {
+        format!("{}, CPU µs/message", self.title)
+    }
+
     fn cell(&self, sample: &Sample) -> String {
         let cpu = number(sample.cpu);
         if self.name == "body" {

@@ -7,6 +7,7 @@
 mod budget;
 mod count;
 mod growth;
+mod machine;
 mod peer;
 mod run;
 mod scenario;
@@ -82,6 +83,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let (built, there) = Built::all(root)?;
     let peers: Vec<_> = there.into_iter().filter(|peer| options.wants(peer)).collect();
     let bench = Bench::new(root, built)?;
+    println!("{}\n", machine::line(root));
     if options.growth {
         return growth::run(&bench, &peers, options.rounds());
     }
@@ -111,13 +113,8 @@ fn measure(
     options: &Options,
 ) -> Result<Table> {
     let load = if options.quick { scenario.load.brief() } else { scenario.load };
-    let rounds = match scenario.unit {
-        // Times for so much memory come in clusters; it takes more runs for a median that stays.
-        Unit::Body if !options.quick => 2 * options.rounds() + 1,
-        _ => options.rounds(),
-    };
     let task = |peer: &Peer| scenario.task(peer).expect("peers were chosen by this");
-    let samples = interleaved(bench, scenario.name, rounds, peers, |peer| (task(peer), load))?;
+    let samples = interleaved(bench, scenario.name, options.rounds(), peers, |peer| (task(peer), load))?;
     let mut rows = Vec::new();
     for (&peer, sample) in peers.iter().zip(samples) {
         let counts = if options.quick || scenario.unit == Unit::IdleConnection {

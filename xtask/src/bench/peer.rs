@@ -161,6 +161,11 @@ impl Built {
         }
     }
 
+    /// The library of this repository, for who is to run on it.
+    pub(crate) fn library(&self, peer: &Peer) -> Option<PathBuf> {
+        matches!(peer.program, Program::LibmilterOnTamis).then(|| self.programs.join("libmilter.so"))
+    }
+
     /// Puts the library where the loader looks for the name that programs are linked with.
     fn link_library(&self) -> Result<()> {
         let folder = self.folder.join("lib");

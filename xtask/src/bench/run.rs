@@ -84,6 +84,11 @@ impl Bench {
         let child = Running(child.with_context(|| format!("cannot start {}", peer.name))?);
         let server = Server { bench: self, child, socket };
         server.check(task).with_context(|| format!("{} does not do {task}", peer.name))?;
+        if let Some(library) = self.built.library(peer)
+            && under.is_empty()
+        {
+            server.require_library(&library)?;
+        }
         Ok(server)
     }
 
@@ -129,6 +134,16 @@ impl Server<'_> {
         output(&mut command).map(drop)
     }
 
+    /// Makes sure that it is this library that the server runs on.
+    fn require_library(&self, library: &Path) -> Result<()> {
+        let place = format!("/proc/{}/maps", self.child.0.id());
+        let maps = fs::read_to_string(&place).with_context(|| format!("cannot read {place}"))?;
+        if !maps.contains(&*library.to_string_lossy()) {
+            bail!("the server does not use {}", library.display());
+        }
+        Ok(())
+    }
+
     /// Loads the server, and measures what that costs it.
     pub(crate) fn measure(&self, load: &Load) -> Result<Sample> {
         let pid = self.child.0.id().to_string();
@@ -136,13 +151,13 @@ impl Server<'_> {
         Sample::read(&serde_json::from_slice(&report).context("cannot read the report of `tamis bench`")?)
     }
 
-    /// Loads the server.
+    /// Loads the server, and makes sure that it says the same about every message.
     pub(crate) fn send(&self, load: &Load) -> Result<()> {
-        self.run(load, &[]).map(drop)
+        self.run(load, &["--check"]).map(drop)
     }
 
     fn run(&self, load: &Load, options: &[&str]) -> Result<Vec<u8>> {
-        let mut command = self.bench.command(LOAD_CPU);
+        let mut command = self.bench.command(if load.one_cpu { SERVER_CPU } else { LOAD_CPU });
         command.arg(self.bench.built.tamis()).args(["bench", "--json", "--to"]);
         command.arg(format!("unix:{}", self.socket.display()));
         output(command.args(load.options()).args(options))

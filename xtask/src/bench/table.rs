@@ -1,6 +1,7 @@
 //! What was measured, as Markdown.
 
 use std::fmt::Write as _;
+use std::ops::RangeBounds;
 
 use super::count::Counts;
 use super::peer::{FLOOR, FLOOR_TOKIO, Peer};
@@ -126,7 +127,7 @@ impl Table {
             self.rows.iter().zip(rows).map(|(row, cells)| {
                 std::iter::once(row.peer.name.to_owned()).chain(cells).collect::<Vec<_>>()
             });
-        markdown(&head.collect::<Vec<_>>(), rows)
+        markdown(1.., &head.collect::<Vec<_>>(), rows)
     }
 }
 
@@ -135,15 +136,19 @@ pub(crate) fn megabytes_per_cpu_second(sample: &Sample) -> f64 {
     sample.megabytes / sample.rate / sample.cpu * 1e6
 }
 
-/// A table whose first column is text and whose others are numbers.
-pub(crate) fn markdown(head: &[String], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+/// A table whose columns in a range hold numbers, and text everywhere else.
+pub(crate) fn markdown(
+    numbers: impl RangeBounds<usize>,
+    head: &[String],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> String {
     let mut text = String::new();
     let mut line = |cells: &[String]| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     };
     line(head);
-    let align = |at| if at == 0 { "---" } else { "---:" }.to_owned();
+    let align = |at| if numbers.contains(&at) { "---:" } else { "---" }.to_owned();
     line(&(0..head.len()).map(align).collect::<Vec<_>>());
     rows.into_iter().for_each(|row| line(&row));
     text
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn numbers_are_aligned_to_the_right() {
-        let text = markdown(&["peer".into(), "µs".into()], [vec!["floor".into(), "52.1".into()]]);
+        let text = markdown(1.., &["peer".into(), "µs".into()], [vec!["floor".into(), "52.1".into()]]);
         assert_eq!(text, "| peer | µs |\n| --- | ---: |\n| floor | 52.1 |\n");
     }
 }

@@ -28,7 +28,12 @@ struct Transcript {
     said: Vec<Said>,
     /// All pieces of a new body.
     body: Vec<u8>,
+    /// Of everything.
+    bytes: usize,
 }
+
+/// Bytes that may be said about the first message.
+const MOST: usize = 1 << 30;
 
 #[derive(Debug, PartialEq)]
 enum Said {
@@ -48,18 +53,30 @@ pub(super) struct Course {
     differs: bool,
 }
 
-impl Check {
+impl Course {
     /// Begins with a message.
-    pub(super) fn begin(&self, message: u64) -> Course {
-        Course { message, ..Course::default() }
+    pub(super) fn new(message: u64) -> Self {
+        Self { message, ..Self::default() }
     }
+}
 
-    pub(super) fn edit(&mut self, course: &mut Course, edit: Edit<&[u8]>) {
+impl Check {
+    /// # Errors
+    ///
+    /// When the filter says more about the first message than can be kept.
+    pub(super) fn edit(&mut self, course: &mut Course, edit: Edit<&[u8]>) -> Result<(), String> {
+        if !self.learned {
+            self.first.bytes += edit.payload_len() + size_of::<Said>();
+            if self.first.bytes > MOST {
+                return Err(format!("modifications of the first message exceed {MOST} bytes"));
+            }
+        }
         match edit {
             Edit::ReplaceBody(piece) if self.learned => self.compare_body(course, piece),
             Edit::ReplaceBody(piece) => self.first.add_body(piece),
             edit => self.say(course, Said::Edit(edit.map(Bytes::copy_from_slice))),
         }
+        Ok(())
     }
 
     pub(super) fn verdict(&mut self, course: &mut Course, stage: Stage, verdict: &Verdict) {
@@ -75,7 +92,7 @@ impl Check {
         self.messages += 1;
         if let Some(missing) = self.first.said.get(course.at) {
             let text = format!("it ended where the first had {missing}");
-            self.differs(course, text);
+            self.differs(course, &text);
         }
     }
 
@@ -121,7 +138,7 @@ impl Check {
             if course.body < all {
                 let text =
                     format!("its new body ends after {} bytes, that of the first has {all}", course.body);
-                self.differs(course, text);
+                self.differs(course, &text);
                 return;
             }
             (course.at, course.body) = (course.at + 1, 0);
@@ -130,9 +147,9 @@ impl Check {
             Some(expected) if *expected == said => course.at += 1,
             Some(expected) => {
                 let text = format!("it had {said} where the first had {expected}");
-                self.differs(course, text);
+                self.differs(course, &text);
             }
-            None => self.differs(course, format!("it had {said} where the first was over")),
+            None => self.differs(course, &format!("it had {said} where the first was over")),
         }
     }
 
@@ -155,10 +172,10 @@ impl Check {
             Some(expected) => format!("it had a new body where the first had {expected}"),
             None => "it had a new body where the first was over".to_owned(),
         };
-        self.differs(course, text);
+        self.differs(course, &text);
     }
 
-    fn differs(&mut self, course: &mut Course, text: String) {
+    fn differs(&mut self, course: &mut Course, text: &str) {
         if !course.differs {
             course.differs = true;
             self.mismatches += 1;

@@ -136,8 +136,7 @@ impl Connection {
         self.state = State::Busy;
         self.begun = begun;
         self.refused = 0;
-        self.course =
-            world.check.as_ref().map(|check| check.begin(world.stint.started())).unwrap_or_default();
+        self.course = Course::new(world.stint.started());
         // The abort that comes first belongs to the message before.
         self.at = usize::from(self.carried == 0);
         self.go_on(world).unwrap_or_else(Went::Failed)
@@ -155,8 +154,12 @@ impl Connection {
                 _ => self.go_on(world),
             };
         }
-        if readable && matches!(went, Ok(Went::Waiting)) && self.state != State::Connecting {
-            went = self.receive(world);
+        // The reactor tells of this only once.
+        if readable && matches!(went, Ok(Went::Waiting | Went::Opened)) && self.state != State::Connecting {
+            match self.receive(world) {
+                Ok(Went::Waiting) => {}
+                more => went = more,
+            }
         }
         went.unwrap_or_else(Went::Failed)
     }
@@ -214,11 +217,6 @@ impl Connection {
         self.state == State::Busy
     }
 
-    /// Whether it has said connect and helo, and may carry messages.
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self.state, State::Ready | State::Busy)
-    }
-
     pub(super) fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
@@ -228,7 +226,6 @@ impl Connection {
         if !socket.is_connected().map_err(|error| Failure::connect(&error))? {
             return Ok(Went::Waiting);
         }
-        world.tally.connections += 1;
         self.want_to_write(false, world)?;
         self.state = State::Negotiating;
         self.session.negotiate(world.now)?;

@@ -89,7 +89,8 @@ impl Shape {
         debug_assert_eq!((full.len(), full.len() % LINE), (MAX_PAYLOAD, 0), "whole lines fill a piece");
         let full = full.freeze();
         let piece = MAX_PAYLOAD as u64;
-        let (count, rest) = (self.body / piece, (self.body % piece) as usize);
+        let rest = usize::try_from(self.body % piece).expect("a piece is small");
+        let count = self.body / piece;
         let mut last = BytesMut::from(&full[..rest]);
         if let Some(end) = last.len().checked_sub(2) {
             last[end..].copy_from_slice(b"\r\n");

@@ -52,7 +52,6 @@ impl Socket {
             Self::Unix(stream) => (stream.take_error()?, stream.peer_addr().map(drop)),
         };
         match (error, peer) {
-            (Some(error), _) => Err(error),
             (None, Ok(())) => {
                 if let Self::Tcp(stream) = self {
                     stream.set_nodelay(true)?;
@@ -60,7 +59,7 @@ impl Socket {
                 Ok(true)
             }
             (None, Err(error)) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-            (None, Err(error)) => Err(error),
+            (Some(error), _) | (None, Err(error)) => Err(error),
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) struct Tally {
     pub(super) progress: u64,
     /// By kind; those of the warm-up too.
     pub(super) errors: BTreeMap<String, Failures>,
-    /// Connections made, the idle ones not among them.
+    /// Connections that were there for messages.
     pub(super) connections: u64,
 }
 

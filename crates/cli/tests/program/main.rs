@@ -1,9 +1,12 @@
 //! Tests that run the program itself.
 
+mod bench;
+mod bench_hostile;
 mod chain;
 mod common;
 mod limits;
 mod others;
+mod plain;
 mod send;
 mod serve;
 mod sockets;

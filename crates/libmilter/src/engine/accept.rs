@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::{Engine, LISTENER};
 use crate::listen::Listener;
-use crate::sys::{self, Interest};
-use crate::{log, process};
+use crate::settings::CONNECTIONS;
+use crate::{log, process, sys};
 
 /// The listening socket, and what went wrong with it.
 #[derive(Debug)]
@@ -73,10 +73,9 @@ impl Accepting {
     }
 
     fn arm(&self, epoll: &sys::Epoll) {
-        use std::os::fd::AsRawFd as _;
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(listener) = listener.as_ref()
-            && let Err(error) = epoll.arm(listener.fd().as_raw_fd(), LISTENER, Interest::Read)
+            && let Err(error) = epoll.arm_once(listener.fd(), LISTENER)
         {
             log::error(format_args!("cannot wait for new connections: {error}"));
             self.fail();
@@ -95,7 +94,7 @@ impl Engine {
         for _ in 0..AT_ONCE {
             if self.connections.load(Ordering::Relaxed) >= self.settings.connections {
                 log::warning(format_args!(
-                    "{} connections are open: others wait (TAMIS_LIBMILTER_CONNECTIONS sets how many there may be)",
+                    "{} connections are open: others wait ({CONNECTIONS} sets how many there may be)",
                     self.settings.connections
                 ));
                 self.accepting.full.store(true, Ordering::SeqCst);

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::pool::{LOOK, Watch};
 use super::{Engine, LEAVE};
 use crate::connection::Ending;
 use crate::context::SLOTS;
 use crate::descr::Filter;
 use crate::listen::Listener;
+use crate::metrics::{self, Publisher};
 use crate::process::Stop;
 use crate::settings::Settings;
-use crate::{log, process, sys};
+use crate::{log, process, sys, trace};
 
 /// How long the end may take (`MI_CHK_TIME`).
 const GRACE: Duration = Duration::from_secs(5);
@@ -29,19 +31,32 @@ pub(crate) fn run(filter: Arc<Filter>, settings: Settings, listener: Listener) -
     let signals = sys::take_signals(&[libc::SIGHUP, libc::SIGTERM, libc::SIGINT])?;
     let bell = sys::event_fd()?;
     let engine = Arc::new(Engine::new(filter, settings, listener)?);
+    if let Some(timeout) = engine.settings.timeout {
+        process::override_timeout(timeout);
+    }
+    if let Some(to) = &engine.settings.trace {
+        trace::begin(to);
+    }
+    let publisher = engine.publish();
     // A signal handler of the program may ring it at any time from now on, so it stays.
     let ringer = bell.try_clone()?;
     process::set_bell(ringer.into_raw_fd());
-    engine.start_thread()?;
-    engine.start_thread()?;
-    log::info(format_args!("ready: up to {} threads", engine.settings.threads));
+    engine.start_threads()?;
+    log::info(format_args!("Tamis libmilter {} is ready", env!("CARGO_PKG_VERSION")));
     let mut swept = Instant::now();
+    let mut watch = Watch::default();
     while process::stopping() == Stop::No && !engine.accepting.has_failed() {
         let mut time = until_sweep(swept);
         if let Some(rest) = engine.accepting.rest() {
             time = Some(time.map_or(rest, |time| time.min(rest)));
         }
+        if engine.pool.is_scarce() {
+            time = Some(time.map_or(LOOK, |time| time.min(LOOK)));
+        }
         wait(&signals, &bell, time)?;
+        if engine.pool.is_scarce() {
+            engine.look_after_threads(&mut watch);
+        }
         engine.accepting.wake(&engine.epoll);
         if until_sweep(swept).is_some_and(|time| time.is_zero()) {
             swept = Instant::now();
@@ -50,6 +65,7 @@ pub(crate) fn run(filter: Arc<Filter>, settings: Settings, listener: Listener) -
     }
     let failed = engine.accepting.has_failed();
     engine.end(&signals, &bell)?;
+    drop(publisher);
     if failed { Err(io::Error::other("no more connections can be accepted")) } else { Ok(()) }
 }
 
@@ -70,6 +86,17 @@ fn obey(signal: c_int) {
 }
 
 impl Engine {
+    /// Begins to count and to publish, if that is wanted.
+    fn publish(self: &Arc<Self>) -> Option<Publisher> {
+        let to = self.settings.metrics.as_ref()?;
+        let engine = Arc::clone(self);
+        let published =
+            metrics::publish(to, self.filter.display_name().into_owned(), move || engine.pool.gauges());
+        published
+            .inspect_err(|error| log::error(format_args!("cannot publish metrics to {to}: {error}")))
+            .ok()
+    }
+
     /// Lets nobody in any more, ends what there is, and lets the threads go.
     fn end(&self, signals: &OwnedFd, bell: &OwnedFd) -> io::Result<()> {
         self.accepting.close();

@@ -12,8 +12,9 @@ use crate::answer::{self, Refused};
 use crate::callback::{Arguments, Call};
 use crate::connection::{Connection, Ending};
 use crate::context::{Handle, SLOTS};
+use crate::metrics::{self, Reason};
 use crate::sys::{self, Interest};
-use crate::{log, negotiate, process};
+use crate::{log, negotiate, process, trace};
 
 /// What a thread keeps from one connection to the next.
 pub(super) struct Worker {
@@ -26,10 +27,20 @@ const READS: usize = 64;
 
 /// How to go on with a connection.
 enum Next {
-    /// Wait until there is something to read, or room to write.
-    Wait(Interest),
+    Wait(Wait),
     /// It is over.
     End,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// Something to read; everything there was has been read.
+    ToRead,
+    /// Room to write.
+    ToWrite,
+    /// That other connections had their turn.
+    ForItsTurn,
 }
 
 /// What is to be done for a connection now.
@@ -54,11 +65,11 @@ impl Worker {
     }
 
     /// Serves a connection until there is nothing more to do for now.
-    pub(super) fn turn(&mut self, engine: &Engine, handle: Handle) {
-        if catch_unwind(AssertUnwindSafe(|| self.serve(engine, handle))).is_ok() {
+    pub(super) fn turn(&mut self, engine: &Engine, handle: Handle, hung_up: bool) {
+        if catch_unwind(AssertUnwindSafe(|| self.serve(engine, handle, hung_up))).is_ok() {
             return;
         }
-        log::error(format_args!("internal error: this connection ends, others go on"));
+        lost(handle, Reason::Internal, format_args!("internal error"));
         self.buf = Buffer::new();
         if catch_unwind(AssertUnwindSafe(|| self.conclude(engine, handle))).is_err() {
             log::error(format_args!("internal error at the end of a connection"));
@@ -66,34 +77,42 @@ impl Worker {
         engine.drop_connection(handle);
     }
 
-    fn serve(&mut self, engine: &Engine, handle: Handle) {
-        let begun = SLOTS.with(handle, |connection| {
-            connection.running = true;
-            connection.session.set_limits(engine.limits());
-            (connection.fd(), std::mem::take(&mut connection.rest), connection.ending)
-        });
-        let Some((fd, rest, ending)) = begun else { return };
-        self.buf.begin(&rest);
-        drop(rest);
-        let next = match ending {
-            None => self.read_and_answer(engine, handle, fd),
-            Some(ending) => {
-                if ending == Ending::TimedOut {
-                    log::error(format_args!("nothing came from the MTA in time; connection closed"));
-                }
-                Next::End
-            }
+    fn serve(&mut self, engine: &Engine, handle: Handle, hung_up: bool) {
+        let Some((fd, ending)) = SLOTS.with(handle, |connection| self.take(engine, connection)).flatten()
+        else {
+            return;
         };
-        match next {
-            Next::Wait(interest) => self.park(engine, handle, interest),
-            Next::End => {
-                self.conclude(engine, handle);
-                engine.drop_connection(handle);
+        if let Some(ending) = ending {
+            if ending == Ending::TimedOut {
+                lost(handle, Reason::Timeout, format_args!("nothing came in time"));
+            }
+            return self.finish(engine, handle);
+        }
+        let mut to_the_end = hung_up;
+        loop {
+            match self.read_and_answer(engine, handle, fd, to_the_end) {
+                Next::End => return self.finish(engine, handle),
+                Next::Wait(wait) if self.park(engine, handle, wait) => return,
+                Next::Wait(_) => to_the_end = true,
             }
         }
     }
 
-    fn read_and_answer(&mut self, engine: &Engine, handle: Handle, fd: RawFd) -> Next {
+    /// Takes a connection that no other thread has, with what is left from the last time.
+    fn take(&mut self, engine: &Engine, connection: &mut Connection) -> Option<(RawFd, Option<Ending>)> {
+        if connection.running {
+            connection.again = true;
+            return None;
+        }
+        connection.running = true;
+        engine.limits.apply(&mut connection.session);
+        self.buf.begin(connection.rest.take().as_deref().map_or(&[], Vec::as_slice));
+        Some((connection.fd(), connection.ending))
+    }
+
+    /// Reads and answers. What is read short was all there is, but for the end of the stream: `to_the_end` has that
+    /// looked for.
+    fn read_and_answer(&mut self, engine: &Engine, handle: Handle, fd: RawFd, to_the_end: bool) -> Next {
         for _ in 0..READS {
             if let Some(next) = self.answer_all(engine, handle) {
                 return next;
@@ -107,17 +126,19 @@ impl Worker {
                 Ok(0) => return Next::End,
                 Ok(count) => {
                     self.buf.received(count);
-                    if count < wanted {
-                        // The socket is empty, there is no need to ask.
-                        break;
+                    if let Some(metrics) = metrics::get() {
+                        metrics.bytes_received.add(count as u64);
+                    }
+                    if count < wanted && !to_the_end {
+                        return self.answer_all(engine, handle).unwrap_or(Next::Wait(Wait::ToRead));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Next::Wait(Wait::ToRead),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Next::End,
             }
         }
-        self.answer_all(engine, handle).unwrap_or(Next::Wait(Interest::Read))
+        self.answer_all(engine, handle).unwrap_or(Next::Wait(Wait::ForItsTurn))
     }
 
     /// Handles every whole command there is; how to go on, if not by reading.
@@ -126,16 +147,16 @@ impl Worker {
             match SLOTS.with(handle, |connection| self.step(connection))? {
                 Step::Call(call, at) => {
                     if let Err(refused) = self.call(engine, handle, call, at) {
-                        log::error(format_args!("{refused}; connection closed"));
+                        lost(handle, Reason::Refused, format_args!("{refused}"));
                         return Some(Next::End);
                     }
                 }
                 Step::Again => {}
                 Step::Read => return None,
-                Step::Write => return Some(Next::Wait(Interest::Write)),
+                Step::Write => return Some(Next::Wait(Wait::ToWrite)),
                 Step::Over => return Some(Next::End),
                 Step::Wrong(error) => {
-                    log::error(format_args!("{error}; connection closed"));
+                    lost(handle, Reason::Protocol, format_args!("{error}"));
                     return Some(Next::End);
                 }
             }
@@ -150,7 +171,11 @@ impl Worker {
             Ok(false) => return Step::Write,
             Err(_) => return Step::Over,
         }
-        match connection.session.next(self.buf.unused()) {
+        let taken = connection.session.next(self.buf.unused());
+        if let (Ok((used, _)), true) = (&taken, trace::is_on()) {
+            trace::received(connection.number(), &self.buf.unused()[..*used]);
+        }
+        match taken {
             Err(error) => {
                 let _ = connection.flush();
                 Step::Wrong(error)
@@ -163,7 +188,6 @@ impl Worker {
             }
             Ok((used, Some(event))) => {
                 let call = Call::new(&event, self.buf.unused(), &mut self.arguments);
-                log::debug(1, format_args!("[{:#x}] {}", connection.fd(), call.name()));
                 let at = self.buf.start();
                 self.buf.used(used);
                 answer::begin(connection, &call);
@@ -184,7 +208,8 @@ impl Worker {
             return agreed.unwrap_or(Ok(()));
         }
         let (stage, name) = (call.stage(), call.name());
-        let status = call.run(&engine.filter, ctx, self.buf.from(at), &mut self.arguments);
+        let (buf, arguments) = (self.buf.from(at), &mut self.arguments);
+        let status = metrics::measured(name, || call.run(&engine.filter, ctx, buf, arguments));
         if let Some(stage) = stage {
             SLOTS.with(handle, |connection| answer::verdict(connection, stage, name, status));
         }
@@ -198,23 +223,57 @@ impl Worker {
             let Some(event) = event else { return };
             let call = Call::new(&event, &[], &mut self.arguments);
             // Its result is nobody's business.
-            call.run(&engine.filter, handle.to_pointer(), self.buf.from(0), &mut self.arguments);
+            let (name, buf, arguments) = (call.name(), self.buf.from(0), &mut self.arguments);
+            metrics::measured(name, || call.run(&engine.filter, handle.to_pointer(), buf, arguments));
         }
     }
 
-    /// Lets a connection wait for its next command.
-    fn park(&mut self, engine: &Engine, handle: Handle, interest: Interest) {
-        let armed = SLOTS.with(handle, |connection| {
-            connection.rest = self.buf.unused().to_vec();
+    /// Ends a connection.
+    fn finish(&mut self, engine: &Engine, handle: Handle) {
+        self.conclude(engine, handle);
+        engine.drop_connection(handle);
+    }
+
+    /// Lets a connection wait; `false` if there is something to do for it already.
+    fn park(&mut self, engine: &Engine, handle: Handle, wait: Wait) -> bool {
+        let parked = SLOTS.with(handle, |connection| {
+            if std::mem::take(&mut connection.again) && wait != Wait::ToWrite {
+                return Ok(false);
+            }
+            let rest = self.buf.unused();
+            connection.rest = (!rest.is_empty()).then(|| Box::new(rest.to_vec()));
+            connection.rest_a_while();
             connection.active = sys::coarse_seconds();
             connection.running = false;
             // With the connection in hand, so that nobody can close it before.
-            engine.epoll.arm(connection.fd(), handle.to_token(), interest)
+            let interest = match wait {
+                Wait::ToRead if !connection.writing => return Ok(true),
+                Wait::ToRead | Wait::ForItsTurn => Interest::Read,
+                Wait::ToWrite => Interest::Write,
+            };
+            connection.writing = interest == Interest::Write;
+            engine.epoll.change(connection.fd(), handle.to_token(), interest).map(|()| true)
         });
-        if let Some(Err(error)) = armed {
-            log::error(format_args!("cannot wait for a connection: {error}"));
-            self.conclude(engine, handle);
-            engine.drop_connection(handle);
+        match parked {
+            Some(Ok(parked)) => parked,
+            None => true,
+            Some(Err(error)) => {
+                log::error(format_args!("cannot wait for a connection: {error}"));
+                self.finish(engine, handle);
+                true
+            }
         }
+    }
+}
+
+/// Logs and counts that a connection ends otherwise than by the MTA.
+fn lost(handle: Handle, reason: Reason, why: std::fmt::Arguments<'_>) {
+    let named = SLOTS.with(handle, |connection| (connection.number(), connection.name()));
+    if let Some((number, name)) = named {
+        log::error(format_args!("{name}: {why}; closed"));
+        trace::note(number, why);
+    }
+    if let Some(metrics) = metrics::get() {
+        metrics.lost(reason);
     }
 }

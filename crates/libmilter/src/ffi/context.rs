@@ -23,7 +23,9 @@ pub(crate) unsafe extern "C" fn smfi_getsymval(ctx: Ctx, name: *mut c_char) -> *
         let name = name.filter(|name| !name.is_empty());
         let found = name.zip(Handle::from_pointer(ctx)).and_then(|(name, handle)| {
             SLOTS
-                .with(handle, |connection| connection.symbols.get(connection.session.macros(), name))
+                .with(handle, |connection| {
+                    connection.symbols.get_or_insert_default().get(connection.session.macros(), name)
+                })
                 .flatten()
         });
         // Nobody may write there, says the documentation; but that is the type.

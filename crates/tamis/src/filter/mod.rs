@@ -8,7 +8,8 @@ mod transaction;
 
 use std::future::{Future, ready};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tamis_proto::{Needs, Offer, Verdict};
@@ -116,8 +117,8 @@ pub struct Credentials {
 pub enum PeerAddress {
     /// Over TCP.
     Inet(SocketAddr),
-    /// Over the unix socket of this path.
-    Unix(PathBuf),
+    /// Over the unix socket of this path. Shared, as every connection to the socket has it.
+    Unix(Arc<Path>),
 }
 
 impl std::fmt::Display for PeerAddress {

@@ -54,13 +54,13 @@ impl<F: Filter> Connection<F> {
         stage: Stage,
         event: &Event,
     ) -> Ended<Result<(), BodyError>> {
-        let Self { stream, session, peer, shared, held, .. } = self;
+        let Self { stream, session, place, shared, held, .. } = self;
         let transaction = &mut work.message.transaction;
         if !transaction.keep(event) {
             return Ended::Done(Ok(()));
         }
         let mut pending = std::mem::take(session.output());
-        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, peer);
+        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, place.peer());
         let ended = call::run(transaction.kept(), around).await;
         *session.output() = pending;
         ended
@@ -108,7 +108,15 @@ impl<F: Filter> Connection<F> {
             envelope.observe(event, facts);
         } else {
             // It stays for long, and must not keep alive what was read with it.
-            envelope.observe(&event.clone().map(|bytes| Bytes::copy_from_slice(&bytes)), facts);
+            envelope.observe(&detached(event), facts);
         }
     }
+}
+
+/// The same event with a copy of its bytes, all in one piece.
+fn detached(event: &Event) -> Event {
+    let mut copy = Vec::new();
+    let _ = event.clone().map(|bytes| copy.extend_from_slice(&bytes));
+    let mut copy = Bytes::from(copy);
+    event.clone().map(|bytes| copy.split_to(bytes.len()))
 }

@@ -3,6 +3,7 @@
 mod accept;
 mod admission;
 mod allow;
+mod bell;
 mod budget;
 pub(crate) mod call;
 mod connection;
@@ -12,6 +13,7 @@ mod limits;
 mod listener;
 mod lost;
 mod options;
+mod patience;
 mod resolve;
 mod shutdown;
 #[cfg(feature = "testing")]
@@ -37,6 +39,7 @@ use crate::message;
 use accept::accept;
 use admission::Admission;
 use allow::Hook;
+use bell::{Bell, Ring};
 use budget::Budget;
 
 pub use crate::permission::{in_usual_chroot, split_queue_directory};
@@ -70,6 +73,7 @@ struct Shared {
     shutdown: Shutdown,
     counters: Counters,
     admission: Admission,
+    bell: Bell,
     budget: Budget,
     bodies: message::Budget,
     witness: Witness,
@@ -84,6 +88,7 @@ impl Shared {
             shutdown,
             counters,
             admission: Admission::default(),
+            bell: Bell::default(),
             budget: Budget::default(),
             witness,
         }
@@ -203,7 +208,7 @@ where
         let shared = Arc::new(Shared::new(options, shutdown.clone(), counters, Witness::default()));
         let connections = TaskTracker::new();
         // Connections are tasks of their own and would outlive this future.
-        let _stop = StopAtEnd(shutdown.clone());
+        let _stop = StopAtEnd(shared.clone());
         let mut accepting = JoinSet::new();
         for listener in listeners {
             let (make, hook) = (make.clone(), hook.clone());
@@ -224,6 +229,7 @@ where
                 shutdown.drain();
             }
         }
+        shared.bell.ring(Ring::Drain);
         while accepting.join_next().await.is_some() {}
         connections.close();
         tokio::select! {
@@ -234,6 +240,7 @@ where
             }
         }
         shutdown.stop();
+        shared.bell.ring(Ring::Stop);
         // Handlers of the end have a time limit of their own.
         let _ = timeout(Duration::from_secs(20), connections.wait()).await;
         result
@@ -241,10 +248,11 @@ where
 }
 
 /// Stops the connections when it is dropped.
-struct StopAtEnd(Shutdown);
+struct StopAtEnd(Arc<Shared>);
 
 impl Drop for StopAtEnd {
     fn drop(&mut self) {
-        self.0.stop();
+        self.0.shutdown.stop();
+        self.0.bell.ring(Ring::Stop);
     }
 }

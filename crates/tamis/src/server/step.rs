@@ -69,7 +69,7 @@ impl<F: Filter> Connection<F> {
     }
 
     async fn negotiate(&mut self, work: &mut Work<F>, offer: Offer) -> Result<(), Lost> {
-        let Self { stream, filter, peer, shared, held, .. } = self;
+        let Self { stream, filter, place, shared, held, .. } = self;
         let limit = shared.options.stage_time;
         let mut nothing = Output::default();
         let around = Around {
@@ -82,7 +82,7 @@ impl<F: Filter> Connection<F> {
             progress: None,
             write_time: shared.options.write_time,
             shutdown: &shared.shutdown,
-            id: peer.id,
+            id: place.peer().id,
         };
         // Called inside, so that a panic of what is no `async fn` is caught too.
         let asked = async { (filter.collect(), filter.negotiate(&offer).await) };
@@ -249,13 +249,14 @@ impl<F: Filter> Connection<F> {
 
     /// Has the filter handle an event that the MTA waits for, or may wait for.
     async fn call(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Ended<Reply> {
-        let Self { stream, session, filter, peer, shared, held, envelope, header_macros, .. } = self;
+        let Self { stream, session, filter, place, shared, held, envelope, header_macros, .. } = self;
         let mut pending = std::mem::take(session.output());
-        let seen = surroundings(session, peer, envelope.as_deref(), shared, *header_macros);
-        let mut cx = Context::new(&mut work.message, seen);
+        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
+        let mut cx = Context::new(&mut work.message, &seen);
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
-                let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, peer);
+                let around =
+                    around(stage, stream, session, &mut pending, &mut work.buf, held, shared, place.peer());
                 call::run(async { filter.on(&mut cx, event).await }, around).await
             }
             Ok(Now::Done(reply)) => Ended::Done(reply),
@@ -271,9 +272,9 @@ impl<F: Filter> Connection<F> {
             return;
         }
         let name = event.name();
-        let Self { session, filter, peer, shared, envelope, header_macros, .. } = self;
-        let seen = surroundings(session, peer, envelope.as_deref(), shared, *header_macros);
-        let mut cx = Context::new(message, seen);
+        let Self { session, filter, place, shared, envelope, header_macros, .. } = self;
+        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
+        let mut cx = Context::new(message, &seen);
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
                 let handler = async { filter.on(&mut cx, event).await };

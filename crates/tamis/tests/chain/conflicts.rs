@@ -27,6 +27,7 @@ impl<F: Fn(&mut Context<'_, ()>) -> Reply + Send + 'static> Filter for Edits<F> 
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it ends filters")]
 fn go(_: &mut Context<'_, ()>) -> Reply {
     Ok(Verdict::Continue)
 }

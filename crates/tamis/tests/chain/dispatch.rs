@@ -204,26 +204,28 @@ fn a_message_that_is_given_up_is_told_to_those_who_have_a_say_in_it_and_the_next
     }
 }
 
+/// Takes its time to hear of an end.
+struct Slow(&'static str, Arc<Mutex<Vec<String>>>);
+impl tamis::Filter for Slow {
+    type Message = ();
+    fn needs(&self) -> Needs {
+        Needs::everything()
+    }
+    async fn on(&mut self, _: &mut tamis::Context<'_, ()>, event: Event) -> tamis::Reply {
+        if event.stage().is_none() {
+            tokio::time::sleep(SECOND).await;
+            self.1.lock().unwrap().push(format!("{} {}", self.0, event.name()));
+        }
+        Ok(Verdict::Continue)
+    }
+}
+
 #[test]
 fn abort_and_close_that_need_time_are_waited_for() {
     for mode in BOTH {
         let ends = Arc::new(Mutex::new(Vec::new()));
         let filter = |name: &'static str| {
             let ends = ends.clone();
-            struct Slow(&'static str, Arc<Mutex<Vec<String>>>);
-            impl tamis::Filter for Slow {
-                type Message = ();
-                fn needs(&self) -> Needs {
-                    Needs::everything()
-                }
-                async fn on(&mut self, _: &mut tamis::Context<'_, ()>, event: Event) -> tamis::Reply {
-                    if event.stage().is_none() {
-                        tokio::time::sleep(SECOND).await;
-                        self.1.lock().unwrap().push(format!("{} {}", self.0, event.name()));
-                    }
-                    Ok(Verdict::Continue)
-                }
-            }
             Slow(name, ends)
         };
         let chain = mode

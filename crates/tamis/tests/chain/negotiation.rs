@@ -417,7 +417,7 @@ async fn the_largest_packets_are_agreed_on_and_cut_for_filters_that_do_not_take_
         let answer = mta.ask(offer_of(offer)).await.payload;
         assert!(steps(&answer).contains(Steps::PAYLOAD_1M));
         mta.go([mail_from("<a@example.net>")]).await;
-        mta.go([body(&[b'x'; 100_000])]).await;
+        mta.go([body(&vec![b'x'; 100_000])]).await;
         let edit = mta.ask(end_of_message()).await;
         assert!(
             edit.code == 'h' && edit.payload.len() > 100_000,

@@ -134,18 +134,18 @@ fn accept_takes_the_filter_out_of_the_message_and_keeps_its_edits(mode: Mode, st
     ran.delivered_to(&["before", "filter", "after"]);
 }
 
-fn a_refusal_ends_the_connection(mode: Mode, stage: Stage, verdict: Verdict) {
+fn a_refusal_ends_the_connection(mode: Mode, stage: Stage, verdict: &Verdict) {
     let ran = run(mode, stage, verdict.clone());
-    ran.told(stage, &verdict);
+    ran.told(stage, verdict);
     assert_eq!(ran.filter, and(until(stage), &["close"]));
     assert_eq!(ran.before, and(until(stage), &["close"]));
     assert_eq!(ran.after, and(ran.seen_after(stage), &["close"]));
     ran.not_delivered();
 }
 
-fn a_refusal_ends_the_message(mode: Mode, stage: Stage, verdict: Verdict) {
+fn a_refusal_ends_the_message(mode: Mode, stage: Stage, verdict: &Verdict) {
     let ran = run(mode, stage, verdict.clone());
-    ran.told(stage, &verdict);
+    ran.told(stage, verdict);
     assert_eq!(ran.filter, and(until(stage), &["close"]));
     let rest: &[&str] = match stage {
         // The last word of that one was said.
@@ -161,9 +161,9 @@ fn a_refusal_ends_the_message(mode: Mode, stage: Stage, verdict: Verdict) {
     ran.not_delivered();
 }
 
-fn a_refusal_ends_the_recipient(mode: Mode, verdict: Verdict) {
+fn a_refusal_ends_the_recipient(mode: Mode, verdict: &Verdict) {
     let ran = run(mode, Stage::Rcpt, verdict.clone());
-    ran.told(Stage::Rcpt, &verdict);
+    ran.told(Stage::Rcpt, verdict);
     assert!(ran.report.reply_to("<b@example.org>").unwrap().starts_with(['4', '5']), "{}", ran.report);
     // Each recipient is refused, so there is no text.
     assert_eq!(ran.before, ["connect", "helo", "mail", "rcpt", "rcpt", "abort", "close"]);
@@ -175,9 +175,9 @@ fn a_refusal_ends_the_recipient(mode: Mode, verdict: Verdict) {
     ran.not_delivered();
 }
 
-fn a_refusal_of_an_unknown_command_is_all(mode: Mode, verdict: Verdict) {
+fn a_refusal_of_an_unknown_command_is_all(mode: Mode, verdict: &Verdict) {
     let ran = run(mode, Stage::Unknown, verdict.clone());
-    ran.told(Stage::Unknown, &verdict);
+    ran.told(Stage::Unknown, verdict);
     assert!(ran.before.iter().chain(&ran.filter).chain(&ran.after).all(|event| event != "abort"));
     assert_eq!(ran.filter.len(), ALL.len() + 1);
     ran.delivered_to(&["before", "filter", "after"]);
@@ -265,38 +265,38 @@ cells! {
         accept_takes_the_filter_out_of_the_message_and_keeps_its_edits(Stage::EndOfMessage);
     accept_at_unknown: accept_of_an_unknown_command_takes_the_filter_out_of_the_message();
 
-    reject_at_connect: a_refusal_ends_the_connection(Stage::Connect, Verdict::Reject);
-    reject_at_helo: a_refusal_ends_the_connection(Stage::Helo, Verdict::Reject);
-    reject_at_mail: a_refusal_ends_the_message(Stage::Mail, Verdict::Reject);
-    reject_at_rcpt: a_refusal_ends_the_recipient(Verdict::Reject);
-    reject_at_data: a_refusal_ends_the_message(Stage::Data, Verdict::Reject);
-    reject_at_header: a_refusal_ends_the_message(Stage::Header, Verdict::Reject);
-    reject_at_end_of_headers: a_refusal_ends_the_message(Stage::EndOfHeaders, Verdict::Reject);
-    reject_at_body: a_refusal_ends_the_message(Stage::Body, Verdict::Reject);
-    reject_at_end_of_message: a_refusal_ends_the_message(Stage::EndOfMessage, Verdict::Reject);
-    reject_at_unknown: a_refusal_of_an_unknown_command_is_all(Verdict::Reject);
+    reject_at_connect: a_refusal_ends_the_connection(Stage::Connect, &Verdict::Reject);
+    reject_at_helo: a_refusal_ends_the_connection(Stage::Helo, &Verdict::Reject);
+    reject_at_mail: a_refusal_ends_the_message(Stage::Mail, &Verdict::Reject);
+    reject_at_rcpt: a_refusal_ends_the_recipient(&Verdict::Reject);
+    reject_at_data: a_refusal_ends_the_message(Stage::Data, &Verdict::Reject);
+    reject_at_header: a_refusal_ends_the_message(Stage::Header, &Verdict::Reject);
+    reject_at_end_of_headers: a_refusal_ends_the_message(Stage::EndOfHeaders, &Verdict::Reject);
+    reject_at_body: a_refusal_ends_the_message(Stage::Body, &Verdict::Reject);
+    reject_at_end_of_message: a_refusal_ends_the_message(Stage::EndOfMessage, &Verdict::Reject);
+    reject_at_unknown: a_refusal_of_an_unknown_command_is_all(&Verdict::Reject);
 
-    tempfail_at_connect: a_refusal_ends_the_connection(Stage::Connect, Verdict::Tempfail);
-    tempfail_at_helo: a_refusal_ends_the_connection(Stage::Helo, Verdict::Tempfail);
-    tempfail_at_mail: a_refusal_ends_the_message(Stage::Mail, Verdict::Tempfail);
-    tempfail_at_rcpt: a_refusal_ends_the_recipient(Verdict::Tempfail);
-    tempfail_at_data: a_refusal_ends_the_message(Stage::Data, Verdict::Tempfail);
-    tempfail_at_header: a_refusal_ends_the_message(Stage::Header, Verdict::Tempfail);
-    tempfail_at_end_of_headers: a_refusal_ends_the_message(Stage::EndOfHeaders, Verdict::Tempfail);
-    tempfail_at_body: a_refusal_ends_the_message(Stage::Body, Verdict::Tempfail);
-    tempfail_at_end_of_message: a_refusal_ends_the_message(Stage::EndOfMessage, Verdict::Tempfail);
-    tempfail_at_unknown: a_refusal_of_an_unknown_command_is_all(Verdict::Tempfail);
+    tempfail_at_connect: a_refusal_ends_the_connection(Stage::Connect, &Verdict::Tempfail);
+    tempfail_at_helo: a_refusal_ends_the_connection(Stage::Helo, &Verdict::Tempfail);
+    tempfail_at_mail: a_refusal_ends_the_message(Stage::Mail, &Verdict::Tempfail);
+    tempfail_at_rcpt: a_refusal_ends_the_recipient(&Verdict::Tempfail);
+    tempfail_at_data: a_refusal_ends_the_message(Stage::Data, &Verdict::Tempfail);
+    tempfail_at_header: a_refusal_ends_the_message(Stage::Header, &Verdict::Tempfail);
+    tempfail_at_end_of_headers: a_refusal_ends_the_message(Stage::EndOfHeaders, &Verdict::Tempfail);
+    tempfail_at_body: a_refusal_ends_the_message(Stage::Body, &Verdict::Tempfail);
+    tempfail_at_end_of_message: a_refusal_ends_the_message(Stage::EndOfMessage, &Verdict::Tempfail);
+    tempfail_at_unknown: a_refusal_of_an_unknown_command_is_all(&Verdict::Tempfail);
 
-    reply_at_connect: a_refusal_ends_the_connection(Stage::Connect, reply(554));
-    reply_at_helo: a_refusal_ends_the_connection(Stage::Helo, reply(450));
-    reply_at_mail: a_refusal_ends_the_message(Stage::Mail, reply(550));
-    reply_at_rcpt: a_refusal_ends_the_recipient(reply(450));
-    reply_at_data: a_refusal_ends_the_message(Stage::Data, reply(450));
-    reply_at_header: a_refusal_ends_the_message(Stage::Header, reply(550));
-    reply_at_end_of_headers: a_refusal_ends_the_message(Stage::EndOfHeaders, reply(450));
-    reply_at_body: a_refusal_ends_the_message(Stage::Body, reply(550));
-    reply_at_end_of_message: a_refusal_ends_the_message(Stage::EndOfMessage, reply(550));
-    reply_at_unknown: a_refusal_of_an_unknown_command_is_all(reply(450));
+    reply_at_connect: a_refusal_ends_the_connection(Stage::Connect, &reply(554));
+    reply_at_helo: a_refusal_ends_the_connection(Stage::Helo, &reply(450));
+    reply_at_mail: a_refusal_ends_the_message(Stage::Mail, &reply(550));
+    reply_at_rcpt: a_refusal_ends_the_recipient(&reply(450));
+    reply_at_data: a_refusal_ends_the_message(Stage::Data, &reply(450));
+    reply_at_header: a_refusal_ends_the_message(Stage::Header, &reply(550));
+    reply_at_end_of_headers: a_refusal_ends_the_message(Stage::EndOfHeaders, &reply(450));
+    reply_at_body: a_refusal_ends_the_message(Stage::Body, &reply(550));
+    reply_at_end_of_message: a_refusal_ends_the_message(Stage::EndOfMessage, &reply(550));
+    reply_at_unknown: a_refusal_of_an_unknown_command_is_all(&reply(450));
 
     reply_421_at_connect: a_421_ends_everything(Stage::Connect);
     reply_421_at_helo: a_421_ends_everything(Stage::Helo);
@@ -311,13 +311,13 @@ cells! {
 
     discard_at_connect: counts_as_continue(Stage::Connect);
     discard_at_helo: counts_as_continue(Stage::Helo);
-    discard_at_mail: a_refusal_ends_the_message(Stage::Mail, Verdict::Discard);
-    discard_at_rcpt: a_refusal_ends_the_message(Stage::Rcpt, Verdict::Discard);
-    discard_at_data: a_refusal_ends_the_message(Stage::Data, Verdict::Discard);
-    discard_at_header: a_refusal_ends_the_message(Stage::Header, Verdict::Discard);
-    discard_at_end_of_headers: a_refusal_ends_the_message(Stage::EndOfHeaders, Verdict::Discard);
-    discard_at_body: a_refusal_ends_the_message(Stage::Body, Verdict::Discard);
-    discard_at_end_of_message: a_refusal_ends_the_message(Stage::EndOfMessage, Verdict::Discard);
+    discard_at_mail: a_refusal_ends_the_message(Stage::Mail, &Verdict::Discard);
+    discard_at_rcpt: a_refusal_ends_the_message(Stage::Rcpt, &Verdict::Discard);
+    discard_at_data: a_refusal_ends_the_message(Stage::Data, &Verdict::Discard);
+    discard_at_header: a_refusal_ends_the_message(Stage::Header, &Verdict::Discard);
+    discard_at_end_of_headers: a_refusal_ends_the_message(Stage::EndOfHeaders, &Verdict::Discard);
+    discard_at_body: a_refusal_ends_the_message(Stage::Body, &Verdict::Discard);
+    discard_at_end_of_message: a_refusal_ends_the_message(Stage::EndOfMessage, &Verdict::Discard);
     discard_at_unknown: counts_as_continue(Stage::Unknown);
 
     skip_at_body: skip_spares_the_filter_the_body();

@@ -62,8 +62,7 @@ impl Connection {
 
     /// Reads what the filter says. One read is enough unless it fills the buffer: the reactor tells of more.
     pub(super) fn receive(&mut self, world: &mut World) -> Result<Went, Failure> {
-        loop {
-            let Some(read) = self.read(world)? else { break };
+        while let Some(read) = self.read(world)? {
             if read.bytes == 0 {
                 if self.state == State::Leaving {
                     self.close(world);
@@ -127,7 +126,7 @@ impl Connection {
                 Some(MtaEvent::Edit(edit)) => {
                     world.tally.edit(edit.name());
                     if let Some(check) = &mut world.check {
-                        check.edit(&mut self.course, edit);
+                        check.edit(&mut self.course, edit).map_err(Failure::too_much)?;
                     }
                 }
                 Some(MtaEvent::RefusedEdit(edit, why)) => {
@@ -151,24 +150,24 @@ impl Connection {
             return self.go_on(world);
         }
         match said {
-            Some((stage, verdict)) => self.judge(stage, verdict, world),
+            Some((stage, verdict)) => self.judge(stage, &verdict, world),
             None => Ok(Went::Waiting),
         }
     }
 
     /// Goes on after a verdict, as an MTA would.
-    fn judge(&mut self, stage: Stage, verdict: Verdict, world: &mut World) -> Result<Went, Failure> {
+    fn judge(&mut self, stage: Stage, verdict: &Verdict, world: &mut World) -> Result<Went, Failure> {
         if self.state == State::Opening {
             return if self.session.sits_out() {
-                Err(Failure::sits_out(stage, &verdict))
+                Err(Failure::sits_out(stage, verdict))
             } else {
                 self.go_on(world)
             };
         }
         if let Some(check) = &mut world.check {
-            check.verdict(&mut self.course, stage, &verdict);
+            check.verdict(&mut self.course, stage, verdict);
         }
-        let over = match (&verdict, stage) {
+        let over = match (verdict, stage) {
             (_, Stage::EndOfMessage) => true,
             (Verdict::Continue | Verdict::Skip, _) => false,
             (Verdict::Reject | Verdict::Tempfail | Verdict::Reply(_), Stage::Rcpt)
@@ -189,7 +188,7 @@ impl Connection {
             check.finish(&mut self.course);
         }
         let now = Instant::now();
-        world.tally.message(&verdict, now.saturating_duration_since(self.begun));
+        world.tally.message(verdict, now.saturating_duration_since(self.begun));
         world.stint.finish(now);
         Ok(Went::Finished)
     }

@@ -21,15 +21,17 @@ pub(super) struct Crew {
     ready: VecDeque<usize>,
     /// Those that are to be connected, and when.
     retries: Vec<(Instant, usize)>,
-    /// Carriers and idle connections that are open.
-    open: usize,
+    /// The first of those that are being opened; all before it were open once.
+    newest: usize,
+    /// How many of those are open.
+    opened: usize,
     failures_in_row: u32,
     fatal: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Any failure is the end.
+    /// The failure of a new connection is the end.
     Opening,
     /// Failures are counted.
     Sending,
@@ -56,7 +58,8 @@ impl Crew {
             phase: Phase::Opening,
             ready: VecDeque::new(),
             retries: Vec::new(),
-            open: 0,
+            newest: 0,
+            opened: 0,
             failures_in_row: 0,
             fatal: None,
         }
@@ -74,15 +77,15 @@ impl Crew {
     }
 
     fn add(&mut self, count: usize) {
-        let first = self.connections.len();
-        for at in first..first + count {
+        (self.newest, self.opened) = (self.connections.len(), 0);
+        for at in self.newest..self.newest + count {
             self.connections.push(Connection::new(Token(at), &self.world));
             self.retries.push((self.world.now, at));
         }
     }
 
     pub(super) fn has_opened(&self) -> bool {
-        self.open == self.connections.len()
+        self.newest + self.opened == self.connections.len()
     }
 
     /// Begins with messages.
@@ -160,8 +163,11 @@ impl Crew {
         match went {
             Went::Waiting => {}
             Went::Opened => {
-                self.open += 1;
+                if self.phase == Phase::Opening {
+                    self.opened += 1;
+                }
                 if at < self.carriers {
+                    self.world.tally.connections += 1;
                     self.next(at);
                 }
             }
@@ -170,7 +176,6 @@ impl Crew {
                 if self.connections[at].goes_on(self.per_connection) {
                     self.next(at);
                 } else {
-                    self.open -= 1;
                     let went = self.connections[at].leave(&mut self.world);
                     self.after(at, went);
                 }
@@ -199,7 +204,7 @@ impl Crew {
     }
 
     fn failed(&mut self, at: usize, failure: Failure) {
-        if self.phase == Phase::Opening {
+        if self.phase == Phase::Opening && at >= self.newest {
             let (number, all) = match at.checked_sub(self.carriers) {
                 None => (at + 1, self.carriers),
                 Some(idle) => (idle + 1, self.connections.len() - self.carriers),
@@ -212,7 +217,6 @@ impl Crew {
         if connection.is_busy() {
             self.world.stint.fail(Instant::now());
         }
-        self.open -= usize::from(connection.is_open());
         connection.close(&mut self.world);
         self.ready.retain(|ready| *ready != at);
         self.world.tally.error(&failure.kind, || failure.full);
@@ -236,7 +240,7 @@ impl Crew {
     /// Which share of what it does is done.
     pub(super) fn progress(&self) -> f64 {
         match self.phase {
-            Phase::Opening => self.open as f64 / self.connections.len().max(1) as f64,
+            Phase::Opening => self.opened as f64 / (self.connections.len() - self.newest).max(1) as f64,
             _ => self.world.stint.progress(self.world.now),
         }
     }
@@ -244,7 +248,7 @@ impl Crew {
     /// How it goes, for people who wait.
     pub(super) fn status(&self) -> String {
         if self.phase == Phase::Opening {
-            return format!("{} of {} connections", self.open, self.connections.len());
+            return format!("{} of {} connections", self.opened, self.connections.len() - self.newest);
         }
         let speed = format!("{:.0} messages/s", self.world.stint.speed(self.world.now));
         match self.world.tally.error_count() {

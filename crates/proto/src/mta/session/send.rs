@@ -274,7 +274,7 @@ impl Wire {
     }
 
     /// The space after a header's colon is part of the value only where that was agreed on (spec §2.8).
-    fn value<'h, B: AsRef<[u8]>>(self, header: &'h Header<B>) -> Cow<'h, [u8]> {
+    fn value<B: AsRef<[u8]>>(self, header: &Header<B>) -> Cow<'_, [u8]> {
         if self.agreed.steps.contains(Steps::LEADING_SPACE) {
             return header.spaced_value();
         }
