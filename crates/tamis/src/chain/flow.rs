@@ -380,7 +380,7 @@ impl Chain {
                 continue;
             }
             seat.joined = false;
-            match seat.now(scene, event.clone()) {
+            match seat.now(scene, &mut scene.shown(), event.clone()) {
                 Ok(Now::Done(reply)) => self.parted(at, reply.map_err(Failure::Error)),
                 Ok(Now::Later(event)) => seat.later = Some(event),
                 Err(text) => self.parted(at, Err(Failure::Panicked(text))),
