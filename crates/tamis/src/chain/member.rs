@@ -262,15 +262,8 @@ impl Seat {
         self.skips = false;
         self.aborts = false;
         self.joined = false;
-        if self.out == Some(Extent::Message) {
-            self.out = None;
-            self.accepted = false;
-        }
         if let Some(gate) = &mut self.gate {
             gate.begin_message();
-        }
-        if self.failed == Some(Extent::Message) {
-            self.failed = None;
         }
         let Terms { collect, rules, own_space, .. } = self.terms;
         if collect.headers || collect.body || !rules.actions().is_empty() {
@@ -283,6 +276,14 @@ impl Seat {
     pub(super) fn end_message(&mut self) -> Result<(), String> {
         self.joined = false;
         self.replay.clear();
+        // It is asked again from here on: a command that the MTA does not know may come before the next message.
+        if self.out == Some(Extent::Message) {
+            self.out = None;
+            self.accepted = false;
+        }
+        if self.failed == Some(Extent::Message) {
+            self.failed = None;
+        }
         if !std::mem::take(&mut self.used) {
             return Ok(());
         }

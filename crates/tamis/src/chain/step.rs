@@ -226,7 +226,10 @@ impl Chain {
             }
             Effect::Stops(extent) => {
                 if extent >= Extent::Message {
+                    // What it says of a command is not its last word on the message.
+                    let joined = seat.joined && stage == Stage::Unknown;
                     seat.leave(extent);
+                    seat.joined = joined;
                     self.message.some_are_out = true;
                 }
                 if !seat.dry_run {
