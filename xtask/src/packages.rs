@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::sendmail;
+use crate::unpack::{MILTERS, SENDMAIL};
 
 /// A program and the Debian package it comes in.
 struct Needed {
@@ -18,11 +18,14 @@ struct Needed {
     package: &'static str,
 }
 
-const NEEDED: [Needed; 4] = [
+const NEEDED: [Needed; 6] = [
     Needed { program: "postfix", package: "postfix" },
     Needed { program: "miltertest", package: "miltertest" },
     Needed { program: "opendkim", package: "opendkim" },
     Needed { program: "opendkim-genkey", package: "opendkim-tools" },
+    // spamass-milter knows it by its full path only.
+    Needed { program: "spamc", package: "spamc" },
+    Needed { program: "valgrind", package: "valgrind" },
 ];
 
 /// Keeps Postfix's package from writing a configuration: the tests bring their own.
@@ -36,7 +39,8 @@ const POLICY: &str =
 /// Gets what is missing. Installing needs root on a Debian-like system; elsewhere the error says what to type.
 pub(crate) fn setup(root: &Path) -> Result<()> {
     install_missing()?;
-    sendmail::setup(root)
+    SENDMAIL.setup(root)?;
+    MILTERS.setup(root)
 }
 
 fn install_missing() -> Result<()> {
@@ -59,10 +63,16 @@ fn install_missing() -> Result<()> {
     require_installed()
 }
 
-/// Fails if a program is missing, saying how to get it.
+/// Fails if a program is missing that the interop tests need, saying how to get it.
 pub(crate) fn require(root: &Path) -> Result<()> {
     require_installed()?;
-    sendmail::require(root)
+    SENDMAIL.require(root)
+}
+
+/// Fails if something is missing that the tests of the drop-in libmilter need, saying how to get it.
+pub(crate) fn require_milters(root: &Path) -> Result<()> {
+    require_installed()?;
+    MILTERS.require(root)
 }
 
 fn require_installed() -> Result<()> {

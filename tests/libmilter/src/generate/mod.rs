@@ -44,8 +44,10 @@ pub fn batch(dice: &mut Dice) -> Batch {
     let version = if dice.one_in(4) { dice.pick(&[2, 3, 4, 5, 7]) } else { 6 };
     let mut setup = Setup::default();
     if dice.one_in(3) {
-        setup.without =
-            Callback::ALL.into_iter().filter(|callback| dice.one_in(5) && *callback != Callback::Close).collect();
+        setup.without = Callback::ALL
+            .into_iter()
+            .filter(|callback| dice.one_in(5) && *callback != Callback::Close)
+            .collect();
     }
     if dice.one_in(8) {
         setup.without.push(Callback::Close);
@@ -100,14 +102,18 @@ impl Batch {
         if self.version < 6 { 0x3f } else { 0x1ff }
     }
 
-    /// The steps that are switched off in every session of this process.
-    pub(crate) fn off(&self) -> u32 {
-        let off = match self.negotiation {
+    /// The steps that every session of this process wants to be switched off.
+    pub(crate) fn wanted_off(&self) -> u32 {
+        match self.negotiation {
             Negotiation::Default | Negotiation::Everything => missing_bits(&self.setup),
             Negotiation::Steps(off) => off,
-        };
+        }
+    }
+
+    /// Those that are switched off.
+    pub(crate) fn off(&self) -> u32 {
         // These two are left out where they are not offered; others would be the end of the session (§4.5).
         let optional = bits::NO_DATA | bits::NO_UNKNOWN;
-        off & (self.offered() | !optional)
+        self.wanted_off() & (self.offered() | !optional)
     }
 }
