@@ -23,8 +23,12 @@
 // Help texts are doc comments, and read without mark-up.
 #![allow(clippy::doc_markdown)]
 
+pub mod filters;
 mod listen;
 mod log;
+
+// The examples name the library as a program does.
+extern crate self as tamis_examples;
 
 use std::env;
 use std::fmt::Display;

@@ -25,6 +25,7 @@ fuzz_target!(|data: &[u8]| {
         .with_limits(limits)
         .with_body_limit(if flags & 8 == 0 { 50 << 20 } else { 100 });
     let config = if flags & 2 == 0 { config } else { config.lenient() };
+    let config = if flags & 0x20 == 0 { config } else { config.relaying() };
     let steps = input.text();
     let whole = Mta::play(config, steps, input.0, None);
     assert_eq!(Mta::play(config, steps, input.0, Some(cuts)), whole, "cuts do not matter");
@@ -193,7 +194,7 @@ impl<'a> Mta<'a> {
                 self.log.verdicts.push((stage, verdict, mended));
             }
             MtaEvent::Edit(edit) => {
-                check(&edit);
+                check(&edit, self.config.relays);
                 if let Edit::ReplaceBody(piece) = edit {
                     *body += piece.len();
                     assert!(*body as u64 <= self.config.body_limit);
@@ -236,10 +237,14 @@ fn harmless(reply: &SmtpReply) {
     }
 }
 
-/// An edit that is taken cannot end a field, the header or a line of the envelope early.
-fn check(edit: &Edit<&[u8]>) {
+/// An edit that is taken cannot end a field, the header or a line of the envelope early. Values of fields that are
+/// passed on to another MTA are left to that.
+fn check(edit: &Edit<&[u8]>, relays: bool) {
     let line = |text: &[u8]| !text.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'));
     match *edit {
+        Edit::AddHeader { name, value }
+        | Edit::InsertHeader { name, value, .. }
+        | Edit::ChangeHeader { name, value, .. } if relays => assert!(!name.is_empty() && !value.contains(&0)),
         Edit::AddHeader { name, value }
         | Edit::InsertHeader { name, value, .. }
         | Edit::ChangeHeader { name, value, .. } => {

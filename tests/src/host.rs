@@ -42,10 +42,12 @@ pub trait RunningFilter: Send {
 ///
 /// The lines are made by the functions of this type, so that every host writes the same: `connect HOST ADDRESS`,
 /// `helo NAME`, `mail PATH ARGS…`, `rcpt PATH ARGS…`, `rcpt-rejected PATH ARGS…`, `data`, `header NAME=VALUE`,
-/// `eoh`, `body SIZE`, `eom`, `unknown LINE`, `macro NAME=VALUE` or `macro NAME unset`, `abort`, `close`; bytes are written as by [`escape`].
+/// `eoh`, `body SIZE`, `eom`, `unknown LINE`, `macro NAME=VALUE` or `macro NAME unset`, `field NAME=VALUE`,
+/// `kept-body SIZE …`, `abort`, `close`; bytes are written as by [`escape`].
 #[derive(Clone, Debug, Default)]
 pub struct EventLog {
     shared: Arc<(Mutex<Vec<String>>, Condvar)>,
+    bodies: Arc<Mutex<Vec<u8>>>,
 }
 
 impl EventLog {
@@ -95,8 +97,18 @@ impl EventLog {
     }
 
     /// Adds `body` with the size of this chunk.
-    pub fn body(&self, size: usize) {
-        self.push(format!("body {size}"));
+    pub fn body(&self, chunk: &[u8]) {
+        self.bodies.lock().expect("nobody panics while keeping a body").extend_from_slice(chunk);
+        self.push(format!("body {}", chunk.len()));
+    }
+
+    /// All chunks of all bodies so far, one behind the other.
+    ///
+    /// # Panics
+    ///
+    /// When a filter panicked while it wrote a line.
+    pub fn bodies(&self) -> Vec<u8> {
+        self.bodies.lock().expect("nobody panics while keeping a body").clone()
     }
 
     /// Adds `macro` with the value of a macro, or without one if the MTA did not send it.
@@ -110,6 +122,18 @@ impl EventLog {
     /// Adds `unknown`: the command line as the MTA sent it.
     pub fn unknown(&self, line: &[u8]) {
         self.push(format!("unknown {}", escape(line)));
+    }
+
+    /// Adds `field` for one that the library kept.
+    pub fn field(&self, name: &[u8], value: &[u8]) {
+        self.push(format!("field {}={}", escape(name), escape(value)));
+    }
+
+    /// Adds `kept-body` for the body that the library kept: its size, and how it begins and ends.
+    pub fn kept_body(&self, body: &[u8]) {
+        const SHOWN: usize = 100;
+        let (start, end) = (&body[..body.len().min(SHOWN)], &body[body.len().saturating_sub(SHOWN)..]);
+        self.push(format!("kept-body {} {} ... {}", body.len(), escape(start), escape(end)));
     }
 
     /// Adds one of the events that have nothing to say: `data`, `eoh`, `eom`, `abort`, `close`.
@@ -148,7 +172,7 @@ mod tests {
         log.mail(b"<a@x>", [b"SIZE=1".as_slice(), b"RET=HDRS"]);
         log.rcpt(b"<b@x>", [], true);
         log.header(b"X", b" a\n\tb");
-        log.body(7);
+        log.body(b"a body\n");
         log.plain("eom");
         let expected = [
             "connect [192.0.2.1] 192.0.2.1",

@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Postfix {
     smtp: SocketAddr,
+    others: Vec<SocketAddr>,
     master: Child,
     folder: Folder,
 }
@@ -31,6 +32,8 @@ pub struct Postfix {
 pub struct Builder {
     relay: SocketAddr,
     milter: Option<Milter>,
+    /// The filters' sockets of each further SMTP server.
+    others: Vec<Vec<String>>,
     chroot: bool,
     settings: Vec<(String, String)>,
 }
@@ -50,7 +53,7 @@ struct Folder(TempDir);
 impl Builder {
     /// An instance that relays everything to this address, with no filter yet.
     pub fn new(relay: SocketAddr) -> Self {
-        Self { relay, milter: None, chroot: false, settings: Vec::new() }
+        Self { relay, milter: None, others: Vec::new(), chroot: false, settings: Vec::new() }
     }
 
     /// Sends all SMTP mail through a filter on a TCP port.
@@ -64,6 +67,14 @@ impl Builder {
     #[must_use]
     pub fn milter_unix(mut self, name: &str) -> Self {
         self.milter = Some(Milter::Unix(name.to_owned()));
+        self
+    }
+
+    /// Adds an SMTP server on a port of its own, whose mail goes through these filters on unix sockets, one after
+    /// the other.
+    #[must_use]
+    pub fn server(mut self, names: &[&str]) -> Self {
+        self.others.push(names.iter().copied().map(str::to_owned).collect());
         self
     }
 
@@ -97,12 +108,14 @@ impl Builder {
                 .expect("a temporary folder can be made"),
         );
         let smtp = port::free();
+        let others: Vec<SocketAddr> = self.others.iter().map(|_| port::free()).collect();
         for path in [folder.etc(), folder.queue(), folder.data(), folder.sockets()] {
             fs::create_dir_all(&path).expect("a folder can be made in one's own");
         }
         chown(folder.data(), Some(postfix_uid), None).expect("root can give folders away");
         fs::write(folder.etc().join("main.cf"), self.main_cf(&folder)).expect("the folder is ours");
-        fs::write(folder.etc().join("master.cf"), self.master_cf(smtp)).expect("the folder is ours");
+        fs::write(folder.etc().join("master.cf"), self.master_cf(&folder, smtp, &others))
+            .expect("the folder is ours");
         let output = File::create(folder.path().join("start.log")).expect("the folder is ours");
         let master = Command::new("postfix")
             .arg("-c")
@@ -115,7 +128,7 @@ impl Builder {
             .process_group(0)
             .spawn()
             .expect("postfix was there a moment ago");
-        let mut postfix = Postfix { smtp, master, folder };
+        let mut postfix = Postfix { smtp, others, master, folder };
         postfix.wait_until_up();
         postfix
     }
@@ -181,9 +194,14 @@ impl Builder {
         own.chain(self.settings.iter().map(|(name, value)| format!("{name} = {value}\n"))).collect()
     }
 
-    fn master_cf(&self, smtp: SocketAddr) -> String {
+    fn master_cf(&self, folder: &Folder, smtp: SocketAddr, others: &[SocketAddr]) -> String {
         let chroot = if self.chroot { "y" } else { "n" };
-        format!("{smtp} inet n - {chroot} - - smtpd\n{SERVICES}")
+        let others = others.iter().zip(&self.others).map(|(address, names)| {
+            let sockets = names.iter().map(|name| format!("unix:{}", folder.sockets().join(name).display()));
+            let sockets = sockets.collect::<Vec<_>>().join(",");
+            format!("{address} inet n - n - - smtpd -o smtpd_milters={sockets}\n")
+        });
+        format!("{smtp} inet n - {chroot} - - smtpd\n{}{SERVICES}", others.collect::<String>())
     }
 }
 
@@ -212,7 +230,12 @@ postlog unix-dgram n - n - 1 postlogd
 ";
 
 impl Postfix {
-    /// Where the filter of [`Builder::milter_unix`] must listen.
+    /// Where the servers of [`Builder::server`] take SMTP.
+    pub fn others(&self) -> &[SocketAddr] {
+        &self.others
+    }
+
+    /// Where a filter of [`Builder::milter_unix`] or [`Builder::server`] must listen.
     pub fn socket(&self, name: &str) -> Listen {
         Listen::Unix(self.folder.sockets().join(name))
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +10,10 @@ use std::time::Duration;
 use crate::case::{Case, Expected, ExpectedEvent, Step, message_bytes, message_patterns};
 use crate::compare;
 use crate::host::{EventLog, FilterHost};
+use crate::mta::Mta;
+use crate::sink::Sink;
 use crate::site::Site;
-use crate::smtp::Client;
+use crate::smtp::{Client, Reply};
 use crate::text::{Pattern, escape, unescape};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -36,11 +39,17 @@ pub fn run_case(case: &Case, site: &Site, host: &dyn FilterHost) -> Result<(), F
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let filter = host.start(&case.script, &site.listen);
         let mut problems = Vec::new();
-        if let Err(problem) = converse(&case.dialogue, site) {
+        if let Err(problem) = converse(&case.dialogue, site.mta.smtp(), &mut Vec::new(), &|| ()) {
             problems.push(problem);
         }
-        problems.extend(check_delivered(case, site));
-        problems.extend(check_held(case, site));
+        match take_delivered(&*site.mta, &site.sink) {
+            Ok(got) => problems.extend(check_messages("delivered", &case.delivered, got)),
+            Err(problem) => problems.push(problem),
+        }
+        match take_held(&*site.mta) {
+            Ok(got) => problems.extend(check_messages("held", &case.held, got)),
+            Err(problem) => problems.push(problem),
+        }
         // Where something is wrong already, late events are not waited for.
         let patience = if problems.is_empty() { Duration::from_secs(5) } else { Duration::ZERO };
         problems.extend(check_events(&case.events, filter.log(), patience));
@@ -55,13 +64,21 @@ pub fn run_case(case: &Case, site: &Site, host: &dyn FilterHost) -> Result<(), F
     Err(Failure { path: case.path.clone(), problems, events, log })
 }
 
-fn converse(dialogue: &[Step], site: &Site) -> Result<(), String> {
-    let connect = || Client::connect(site.mta.smtp()).map_err(|error| format!("the MTA: {error}"));
+/// Plays the client's part, and keeps the replies; the error says where they were not the expected ones. Between two
+/// sessions it calls `ended`.
+pub(crate) fn converse(
+    dialogue: &[Step],
+    smtp: SocketAddr,
+    replies: &mut Vec<Reply>,
+    ended: &dyn Fn(),
+) -> Result<(), String> {
+    let connect = || Client::connect(smtp).map_err(|error| format!("the MTA: {error}"));
     let mut client = Some(connect()?);
     let mut last_sent = "the connection was made".to_owned();
     for step in dialogue {
         if *step == Step::Connect {
             client.as_mut().map_or(Ok(()), quit)?;
+            ended();
             client = Some(connect()?);
             continue;
         }
@@ -80,6 +97,7 @@ fn converse(dialogue: &[Step], site: &Site) -> Result<(), String> {
             }
             Step::Expect(expected) => {
                 let got = open.reply().map_err(|error| format!("no reply after {last_sent}: {error}"))?;
+                replies.push(got.clone());
                 if let Some(diff) = compare::reply(expected, &got) {
                     return Err(format!("reply after {last_sent}:\n{diff}"));
                 }
@@ -112,27 +130,26 @@ fn quit(client: &mut Client) -> Result<(), String> {
     if got.code() == 221 { Ok(()) } else { Err(format!("reply to QUIT: 221 expected, got:\n{got}")) }
 }
 
-fn check_delivered(case: &Case, site: &Site) -> Vec<String> {
+/// Takes what was delivered, once no more can come.
+pub(crate) fn take_delivered(mta: &dyn Mta, sink: &Sink) -> Result<Vec<Got>, String> {
     // A message is accepted before it is replied to, and counted by the sink before it leaves the queue: an idle
     // queue means that no other message will come.
-    let mut problems = Vec::new();
-    if !site.mta.wait_until_idle(PATIENCE) {
-        problems.push("messages are still on their way".to_owned());
+    if !mta.wait_until_idle(PATIENCE) {
+        return Err("messages are still on their way".to_owned());
     }
-    let got = site.sink.take().into_iter().map(|message| Got {
+    let got = sink.take().into_iter().map(|message| Got {
         mail: message.mail,
         rcpt: message.rcpt,
         message: message.message,
     });
-    problems.extend(check_messages("delivered", &case.delivered, got.collect()));
-    problems
+    Ok(got.collect())
 }
 
-fn check_held(case: &Case, site: &Site) -> Vec<String> {
-    let mta = &site.mta;
+/// Takes what is held in the queue; it is an error if something is deferred.
+pub(crate) fn take_held(mta: &dyn Mta) -> Result<Vec<Got>, String> {
     // Asking takes two processes: most cases need not.
-    if case.held.is_empty() && mta.is_clear() {
-        return Vec::new();
+    if mta.is_clear() {
+        return Ok(Vec::new());
     }
     let bracketed = |address: &String| format!("<{address}>").into_bytes();
     let got = mta.held().into_iter().map(|held| Got {
@@ -140,10 +157,10 @@ fn check_held(case: &Case, site: &Site) -> Vec<String> {
         rcpt: held.recipients.iter().map(bracketed).collect(),
         message: held.message,
     });
-    let mut problems = check_messages("held", &case.held, got.collect());
-    problems.extend(mta.deferred().into_iter().map(|message| format!("deferred: {message}")));
+    let got = got.collect();
+    let deferred = mta.deferred();
     mta.clear();
-    problems
+    if deferred.is_empty() { Ok(got) } else { Err(format!("deferred: {}", deferred.join("\n"))) }
 }
 
 /// A message that came out somewhere.
@@ -194,7 +211,8 @@ fn expected_lines(expected: &Expected) -> Vec<Pattern> {
     lines
 }
 
-fn got_lines(got: &Got) -> Vec<Vec<u8>> {
+/// A message as lines that compare.
+pub(crate) fn got_lines(got: &Got) -> Vec<Vec<u8>> {
     let mut rcpt: Vec<Vec<u8>> = got.rcpt.iter().map(|path| [b"RCPT ", path.as_slice()].concat()).collect();
     rcpt.sort();
     let mut lines = vec![[b"MAIL ", got.mail.as_slice()].concat()];
@@ -204,20 +222,18 @@ fn got_lines(got: &Got) -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn check_events(expected: &[ExpectedEvent], log: &EventLog, patience: Duration) -> Vec<String> {
-    let seen: Vec<&Pattern> = expected
-        .iter()
-        .filter_map(|event| match event {
-            ExpectedEvent::Seen(pattern) => Some(pattern),
-            ExpectedEvent::Never(_) => None,
-        })
-        .collect();
-    let mut problems = Vec::new();
+    let seen = seen_ones(expected);
     // The last ones come after the client has gone.
-    if !log.wait(patience, |lines| missing(&seen, lines).is_none()) {
-        let missing = missing(&seen, &log.all()).map_or("(it came late)", Pattern::source);
-        problems.push(format!("the filter did not see, in this order: {missing}"));
+    log.wait(patience, |lines| missing(&seen, lines).is_none());
+    check_lines(expected, &log.all())
+}
+
+/// Compares what a filter saw with what was expected of it.
+pub(crate) fn check_lines(expected: &[ExpectedEvent], lines: &[String]) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Some(missing) = missing(&seen_ones(expected), lines) {
+        problems.push(format!("the filter did not see, in this order: {}", missing.source()));
     }
-    let lines = log.all();
     problems.extend(expected.iter().filter_map(|event| match event {
         ExpectedEvent::Never(pattern) if lines.iter().any(|line| event_matches(pattern, line)) => {
             Some(format!("the filter saw, and should not have: {}", pattern.source()))
@@ -225,6 +241,14 @@ pub(crate) fn check_events(expected: &[ExpectedEvent], log: &EventLog, patience:
         _ => None,
     }));
     problems
+}
+
+fn seen_ones(expected: &[ExpectedEvent]) -> Vec<&Pattern> {
+    let seen = expected.iter().filter_map(|event| match event {
+        ExpectedEvent::Seen(pattern) => Some(pattern),
+        ExpectedEvent::Never(_) => None,
+    });
+    seen.collect()
 }
 
 /// Finds the first expected event that does not come behind those before it.

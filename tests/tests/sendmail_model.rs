@@ -7,8 +7,12 @@ mod common;
 mod compiler;
 #[path = "common/delivery.rs"]
 mod delivery;
+#[path = "common/edits.rs"]
+mod edits;
 #[path = "common/model.rs"]
 mod model;
+#[path = "common/random.rs"]
+mod random;
 
 use tamis_interop::mta::Kind;
 

@@ -3,9 +3,11 @@
 //! `cargo xtask test` is the whole of what continuous integration runs, so that a green run on a desk means a
 //! green run there. The steps are in [`steps`]; those that are more than a list of commands have files of their own.
 
+mod bench;
 mod fuzz;
 mod licences;
 mod packages;
+mod pictures;
 mod soak;
 mod steps;
 mod unpack;
@@ -32,7 +34,8 @@ Examples:
   cargo xtask test --only clippy   one step of it
   cargo xtask setup                install what the interop tests need
   cargo xtask fuzz --seconds 600   ten minutes for each fuzz target
-  cargo xtask soak                 ten minutes of full load";
+  cargo xtask soak                 ten minutes of full load
+  cargo xtask bench-peers          Tamis beside other milter libraries";
 
 #[derive(Subcommand)]
 enum Task {
@@ -48,8 +51,13 @@ enum Task {
     /// Loads `tamis serve` for a while and kills connections at random: nothing may grow, nothing may be left.
     #[command(after_help = SOAK_HELP)]
     Soak(SoakArgs),
+    /// Measures Tamis side by side with other milter libraries, and prints tables.
+    #[command(after_help = bench::help())]
+    BenchPeers(bench::Options),
     /// Makes the fuzz targets' corpus anew, from the sessions and fixtures beside the tests and what runs found here.
     FuzzSeeds,
+    /// Draws the pictures of the guide anew from the texts beside them.
+    Pictures,
 }
 
 const SETUP_HELP: &str = "\
@@ -125,7 +133,9 @@ fn run(task: &Task) -> Result<()> {
         Task::Setup => packages::setup(&root),
         Task::Fuzz(args) => fuzz::run(&root, &args.target, args.seconds),
         Task::Soak(args) => soak::run(&root, args.seconds),
+        Task::BenchPeers(options) => bench::run(&root, options),
         Task::FuzzSeeds => fuzz::seeds(&root),
+        Task::Pictures => pictures::draw(&root),
         Task::Test(args) => {
             let steps = steps::select(&args.only, &args.skip);
             if steps.is_empty() {

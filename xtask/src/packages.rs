@@ -1,4 +1,5 @@
-//! The mail programs that the interop tests run, and how to get them on Debian and its relatives.
+//! The mail programs that the interop tests run, what the benchmarks compare with, and how to get them on Debian and
+//! its relatives.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,12 +13,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::unpack::{MILTERS, SENDMAIL};
 
-/// A program and the Debian package it comes in.
+/// A program, or a file by its whole path, and the Debian package it comes in.
 struct Needed {
     program: &'static str,
     package: &'static str,
 }
 
+/// For the tests with real mail programs.
 const NEEDED: [Needed; 6] = [
     Needed { program: "postfix", package: "postfix" },
     Needed { program: "miltertest", package: "miltertest" },
@@ -26,6 +28,13 @@ const NEEDED: [Needed; 6] = [
     // spamass-milter knows it by its full path only.
     Needed { program: "spamc", package: "spamc" },
     Needed { program: "valgrind", package: "valgrind" },
+];
+
+/// For `cargo xtask bench-peers`, which does without what cannot be had.
+const PEERS: [Needed; 3] = [
+    Needed { program: "cc", package: "gcc" },
+    Needed { program: "/usr/include/libmilter/mfapi.h", package: "libmilter-dev" },
+    Needed { program: "/usr/lib/python3/dist-packages/Milter/__init__.py", package: "python3-milter" },
 ];
 
 /// Keeps Postfix's package from writing a configuration: the tests bring their own.
@@ -43,8 +52,21 @@ pub(crate) fn setup(root: &Path) -> Result<()> {
     MILTERS.setup(root)
 }
 
+/// Gets what the benchmarks compare with, where that can be done; says what to type where not.
+pub(crate) fn setup_peers() -> Result<()> {
+    let missing = missing(&PEERS);
+    if missing.is_empty() || !is_debian() {
+        return Ok(());
+    }
+    if is_root()? {
+        return install(&missing);
+    }
+    eprintln!("    not found: {}; {}", programs(&missing), by_hand(&missing));
+    Ok(())
+}
+
 fn install_missing() -> Result<()> {
-    let missing = missing();
+    let missing = missing(&NEEDED);
     if missing.is_empty() {
         eprintln!("    installed already: {}", NEEDED.map(|needed| needed.package).join(", "));
         return Ok(());
@@ -76,7 +98,7 @@ pub(crate) fn require_milters(root: &Path) -> Result<()> {
 }
 
 fn require_installed() -> Result<()> {
-    let missing = missing();
+    let missing = missing(&NEEDED);
     if missing.is_empty() {
         return Ok(());
     }
@@ -169,12 +191,13 @@ impl Drop for ServicePolicy {
     }
 }
 
-fn missing() -> Vec<&'static Needed> {
-    NEEDED.iter().filter(|needed| !is_installed(needed.program)).collect()
+fn missing(needed: &'static [Needed]) -> Vec<&'static Needed> {
+    needed.iter().filter(|needed| !is_installed(needed.program)).collect()
 }
 
-/// Looks in PATH and in the folders of system programs, which an ordinary user's PATH often lacks.
-fn is_installed(program: &str) -> bool {
+/// Looks in PATH and in the folders of system programs, which an ordinary user's PATH often lacks. A whole path is
+/// looked for where it says.
+pub(crate) fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
     env::split_paths(&path).chain(system).any(|folder| folder.join(program).is_file())

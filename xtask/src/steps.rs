@@ -24,6 +24,8 @@ pub(crate) enum Step {
     Doc,
     /// unit, integration and documentation tests
     Test,
+    /// what the benchmarks compare does what it should
+    Peers,
     /// the fuzz targets, 20 seconds each
     Fuzz,
     /// the tests against real mail programs
@@ -45,6 +47,7 @@ pub(crate) const ALL: [Step; 11] = [
     Step::Clippy,
     Step::Doc,
     Step::Test,
+    Step::Peers,
     Step::Fuzz,
     Step::Interop,
     Step::Libmilter,
@@ -107,6 +110,7 @@ impl Step {
             Self::Clippy => "clippy",
             Self::Doc => "doc",
             Self::Test => "test",
+            Self::Peers => "peers",
             Self::Fuzz => "fuzz",
             Self::Interop => "interop",
             Self::Libmilter => "libmilter",
@@ -138,7 +142,9 @@ impl Step {
                 deny(root)
             }
             Self::Soak => soak::run(root, soak::SECONDS),
-            Self::Fmt | Self::Clippy | Self::Doc | Self::Test | Self::Hostile => self.run_cargo(root),
+            Self::Fmt | Self::Clippy | Self::Doc | Self::Test | Self::Peers | Self::Hostile => {
+                self.run_cargo(root)
+            }
         }
     }
 
@@ -152,6 +158,7 @@ impl Step {
             Self::Fmt => vec![
                 Cargo::new("fmt --all --check"),
                 Cargo::new("fmt --manifest-path fuzz/Cargo.toml --check"),
+                Cargo::new("fmt --manifest-path benches/peers/Cargo.toml --check"),
             ],
             Self::Clippy => {
                 vec![Cargo::new("clippy --workspace --all-targets --all-features --locked -- -D warnings")]
@@ -167,6 +174,15 @@ impl Step {
                      --all-features --locked",
                 )]
             }
+            // Without what others wrote: that would be thirty more crates.
+            Self::Peers => vec![
+                Cargo::new(
+                    "clippy --manifest-path benches/peers/Cargo.toml --target-dir target --all-targets --locked -- -D warnings",
+                ),
+                Cargo::new(
+                    "test --manifest-path benches/peers/Cargo.toml --target-dir target --test scenarios --locked",
+                ),
+            ],
             // The tests run programs as a user does, and cargo builds no other package's for them.
             Self::Interop => vec![
                 Cargo::new("build --package tamis-cli --package tamis-examples --bins --locked"),

@@ -12,6 +12,10 @@ pub(crate) const REJECTED: u8 = 10;
 pub(crate) const TEMPFAILED: u8 = 11;
 /// `send`: the filter had the message dropped.
 pub(crate) const DISCARDED: u8 = 12;
+/// `bench`: something was measured, and errors were counted.
+pub(crate) const ERRORS: u8 = 20;
+/// `bench`: ended early by a signal; as shells have it for SIGINT.
+pub(crate) const INTERRUPTED: u8 = 130;
 /// `serve`: broken down after a good start; `EX_SOFTWARE` of sysexits.h.
 pub(crate) const BROKEN: u8 = 70;
 

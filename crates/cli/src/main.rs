@@ -3,6 +3,7 @@
 // Help texts are doc comments, and read without mark-up.
 #![allow(clippy::doc_markdown)]
 
+mod bench;
 mod completions;
 mod exit;
 mod log;
@@ -16,7 +17,8 @@ use clap::{Parser, Subcommand};
 
 /// Tamis filters mail for Postfix, Sendmail and other MTAs that speak the milter protocol.
 ///
-/// tamis serve is a filter that MTAs connect to; tamis send plays the MTA and shows what a filter does.
+/// tamis serve is a filter that MTAs connect to; tamis send plays the MTA and shows what a filter does; tamis bench
+/// plays many and measures how fast it does it.
 #[derive(Debug, Parser)]
 #[command(name = "tamis", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "\
@@ -32,6 +34,7 @@ struct Cli {
 enum Command {
     Serve(Box<serve::Args>),
     Send(Box<send::Args>),
+    Bench(Box<bench::Args>),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Send(args) => send::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }

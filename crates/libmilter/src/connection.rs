@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -10,12 +11,16 @@ use tamis_proto::{FilterSession, MacroStage};
 
 use crate::reply::StoredReply;
 use crate::symbols::Symbols;
-use crate::sys;
+use crate::{metrics, sys, trace};
 
 /// What there is of a connection between two commands. Buffers belong to the threads that read.
 #[allow(clippy::struct_excessive_bools)] // independent of each other
 pub(crate) struct Connection {
     socket: OwnedFd,
+    /// For logs.
+    number: u32,
+    /// Bytes at the beginning of what waits to be written that were traced already.
+    traced: u32,
     pub(crate) session: FilterSession,
     pub(crate) private: Private,
     /// What `smfi_setreply` left for a later verdict.
@@ -40,6 +45,22 @@ pub(crate) struct Connection {
     pub(crate) broken: bool,
     /// A callback answered where it said it would not, or the other way round; that is logged once.
     pub(crate) complained: bool,
+}
+
+/// A connection's name in logs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name {
+    number: u32,
+    peer: Option<SocketAddr>,
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.peer {
+            Some(peer) => write!(f, "connection {} from {peer}", self.number),
+            None => write!(f, "connection {}", self.number),
+        }
+    }
 }
 
 /// Why a connection is being ended from this side.
@@ -80,9 +101,11 @@ impl Lists {
 const GATHERED: usize = 64 * 1024;
 
 impl Connection {
-    pub(crate) fn new(socket: OwnedFd, session: FilterSession) -> Self {
+    pub(crate) fn new(socket: OwnedFd, number: u32, session: FilterSession) -> Self {
         Self {
             socket,
+            number,
+            traced: 0,
             session,
             private: Private(std::ptr::null_mut()),
             reply: None,
@@ -107,6 +130,15 @@ impl Connection {
         self.socket.as_raw_fd()
     }
 
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Who is on the other side, for logs.
+    pub(crate) fn name(&self) -> Name {
+        Name { number: self.number, peer: sys::peer(self.fd()) }
+    }
+
     /// Gives back memory that only a connection with something to do needs.
     pub(crate) fn rest_a_while(&mut self) {
         if !self.session.in_message() && self.session.output().is_empty() {
@@ -117,10 +149,22 @@ impl Connection {
     /// Writes what the socket takes at once; `false` if that is not all.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         let fd = self.fd();
+        if self.session.output().is_empty() {
+            return Ok(true);
+        }
+        if trace::is_on() {
+            self.trace_output();
+        }
         let output = self.session.output();
         while output.has_remaining() {
             match sys::send(fd, output.chunk()) {
-                Ok(count) => output.advance(count),
+                Ok(count) => {
+                    output.advance(count);
+                    self.traced = self.traced.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+                    if let Some(metrics) = metrics::get() {
+                        metrics.bytes_sent.add(count as u64);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => {
@@ -131,6 +175,13 @@ impl Connection {
             }
         }
         Ok(true)
+    }
+
+    fn trace_output(&mut self) {
+        // All of it is in one piece: only bodies that come as handles are apart, and here none does.
+        let output = self.session.output();
+        trace::sent(self.number, output.chunk().get(self.traced as usize..).unwrap_or_default());
+        self.traced = u32::try_from(output.len()).unwrap_or(u32::MAX);
     }
 
     /// Writes everything, waiting for the MTA to take it, but not for longer than this at a time.

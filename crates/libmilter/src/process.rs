@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::descr::Filter;
@@ -45,9 +45,18 @@ pub(crate) fn set_timeout(seconds: c_int) {
     PATIENCE.store(seconds, Ordering::Relaxed);
 }
 
+/// What the administrator wants instead.
+static OTHER_PATIENCE: OnceLock<Duration> = OnceLock::new();
+
+/// Sets a timeout that stands above the program's.
+pub(crate) fn override_timeout(time: Duration) {
+    let _ = OTHER_PATIENCE.set(time);
+}
+
 /// How long to wait for a peer; `None` is for ever.
 pub(crate) fn timeout() -> Option<Duration> {
-    u64::try_from(PATIENCE.load(Ordering::Relaxed)).ok().map(Duration::from_secs)
+    let own = || u64::try_from(PATIENCE.load(Ordering::Relaxed)).ok().map(Duration::from_secs);
+    OTHER_PATIENCE.get().copied().or_else(own)
 }
 
 /// `MILTER_MAX_DATA_SIZE`.

@@ -338,6 +338,38 @@ pub(crate) fn coarse_seconds() -> u32 {
     u32::try_from(now.tv_sec & 0xffff_ffff).unwrap_or_default()
 }
 
+/// Reads an environment variable; none has a value in a program with more rights than its user.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    // SAFETY: takes no pointers.
+    let more_rights = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    let value = std::env::var_os(name).filter(|_| !more_rights)?;
+    Some(value.to_string_lossy().into_owned())
+}
+
+/// The address of a TCP peer.
+pub(crate) fn peer(fd: RawFd) -> Option<std::net::SocketAddr> {
+    // SAFETY: all of its fields are numbers.
+    let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut size = libc::socklen_t::try_from(size_of_val(&address)).expect("addresses are small");
+    // SAFETY: there is room for every address, and its size says so.
+    check(unsafe { libc::getpeername(fd, (&raw mut address).cast(), &raw mut size) }).ok()?;
+    match c_int::from(address.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: an address of this family is there, and the room is aligned for all of them.
+            let v4 = unsafe { (&raw const address).cast::<libc::sockaddr_in>().read() };
+            let ip = std::net::Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
+            Some((ip, u16::from_be(v4.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let v6 = unsafe { (&raw const address).cast::<libc::sockaddr_in6>().read() };
+            let ip = std::net::Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            Some((ip, u16::from_be(v6.sin6_port)).into())
+        }
+        _ => None,
+    }
+}
+
 /// Writes a line to the system's log, under the name that the program gave to `openlog`.
 pub(crate) fn log(priority: c_int, line: &str) {
     let line: Vec<u8> = line.bytes().map(|byte| if byte == 0 { b' ' } else { byte }).collect();

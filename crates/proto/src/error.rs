@@ -240,6 +240,8 @@ pub enum Misuse {
     BadText(&'static str),
     /// A command that the MTA side cannot send now.
     OutOfOrder(&'static str),
+    /// A script that was made for a session that agreed on something else.
+    OtherAgreement,
     /// The session is over.
     Ended,
 }
@@ -268,6 +270,7 @@ impl fmt::Display for Misuse {
             Self::Invalid(invalid) => invalid.fmt(f),
             Self::BadText(what) => write!(f, "text of {what} is empty or has a NUL"),
             Self::OutOfOrder(what) => write!(f, "{what} cannot be sent now"),
+            Self::OtherAgreement => f.write_str("the script was made for another agreement"),
             Self::Ended => f.write_str("the session is over"),
         }
     }

@@ -42,7 +42,7 @@ pub use filter::{FilterSession, Next, Sent, Warning};
 pub use frame::Frame;
 pub use limits::Limits;
 pub use macros::{MacroTable, MissedMacros};
-pub use mta::{MtaConfig, MtaEvent, MtaSession, Profile, Timeouts, Turn};
+pub use mta::{MtaConfig, MtaEvent, MtaSession, Profile, Script, Timeouts, Turn};
 pub use negotiate::{
     Actions, Agreement, Answer, BitAnswer, DataSize, IfMissing, MIN_VERSION, MacroLists, MacroStage, Needs,
     Offer, Refusal, See, Steps, VERSION,

@@ -1,11 +1,12 @@
 //! The macros of a session, with libmilter's rule of what is visible when (spec §2.14).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::command::{Kind, Macros};
 use crate::filter::Warning;
+use crate::negotiate::{MacroLists, MacroStage};
 use crate::stage::Stage;
 
 /// Macros received so far, by the stage they came for.
@@ -14,9 +15,13 @@ use crate::stage::Stage;
 /// body and unknown commands, which only Postfix sends, are visible during that command alone.
 #[derive(Clone, Debug, Default)]
 pub struct MacroTable {
-    /// Lists as they came, one behind the other; replaced ones stay until the next tidying up.
+    /// Short lists as they came, one behind the other in the order of stages, which mostly is the one they come in.
     data: Vec<u8>,
-    lists: [Range<usize>; Stage::COUNT],
+    /// How long each of them is. Small, as a session that is idle keeps all of this.
+    lengths: [u16; Stage::COUNT],
+    /// Long lists, which hardly any MTA has.
+    #[expect(clippy::box_collection, reason = "an idle session is to be small")]
+    long: Option<Box<BTreeMap<Stage, Vec<u8>>>>,
     /// The command being handled, whose own macros are looked at first.
     current: Option<Stage>,
     missed: Option<Arc<MissedMacros>>,
@@ -38,6 +43,9 @@ impl MissedMacros {
     }
 }
 
+/// Most bytes of a short list: replacing one moves those behind it.
+const SHORT: usize = 1024;
+
 /// Stages whose macros last, from the one searched first.
 const LASTING: [Stage; 7] = [
     Stage::EndOfMessage,
@@ -48,9 +56,6 @@ const LASTING: [Stage; 7] = [
     Stage::Helo,
     Stage::Connect,
 ];
-
-/// Replaced lists may take up this much before the table is tidied up.
-const SLACK: usize = 2048;
 
 impl MacroTable {
     /// Looks up a macro; `j` and `{j}` are the same, longer names need no braces either.
@@ -76,12 +81,48 @@ impl MacroTable {
 
     /// The macros that came for one stage, in the MTA's order.
     pub fn of_stage(&self, stage: Stage) -> impl Iterator<Item = (&[u8], &[u8])> {
-        crate::command::macro_pairs(&self.data[self.lists[stage.index()].clone()])
+        let long = self.long.as_ref().and_then(|lists| lists.get(&stage)).map(Vec::as_slice);
+        crate::command::macro_pairs(long.unwrap_or_else(|| &self.data[self.range(stage)]))
+    }
+
+    /// The same macros as a filter sees them that asked for `lists` alone: of a stage with a list what is in it, of the
+    /// others all. With `until`, which has a turn now, no macros of later stages.
+    #[must_use]
+    pub fn restricted(&self, lists: &MacroLists, until: Option<Stage>) -> Self {
+        let mut table =
+            Self { current: until.or(self.current), missed: self.missed.clone(), ..Self::default() };
+        let wanted_at = |stage| match stage {
+            // Their macros are those of another stage.
+            Stage::Header => Stage::EndOfHeaders,
+            Stage::Body => Stage::EndOfMessage,
+            stage => stage,
+        };
+        for stage in Stage::ALL {
+            if until.is_some_and(|until| stage > until) && stage != Stage::Unknown {
+                continue;
+            }
+            let list = MacroStage::ALL.into_iter().find(|list| list.stage() == wanted_at(stage));
+            let list = list.and_then(|list| lists.get(list));
+            let is_wanted = |name: &[u8]| match list {
+                Some(list) => list.iter().any(|wanted| bare(wanted.as_bytes()) == bare(name)),
+                None => true,
+            };
+            let mut seen = Vec::new();
+            for (name, value) in self.of_stage(stage).filter(|(name, _)| is_wanted(name)) {
+                for text in [name, value] {
+                    seen.extend_from_slice(text);
+                    seen.push(0);
+                }
+            }
+            table.set(stage, &seen);
+        }
+        table
     }
 
     /// Bytes of memory that the macros take.
     pub fn allocated(&self) -> usize {
-        self.data.capacity()
+        let long = self.long.iter().flat_map(|lists| lists.values());
+        self.data.capacity() + long.map(Vec::capacity).sum::<usize>()
     }
 
     /// Takes in a packet. What is dropped of it, macros above the limit or a dangling last name, is reported.
@@ -112,7 +153,7 @@ impl MacroTable {
         if matches!(stage, Stage::Connect | Stage::Helo | Stage::Mail | Stage::Rcpt) {
             for later in LASTING {
                 if later > stage {
-                    self.lists[later.index()] = 0..0;
+                    self.set(later, &[]);
                 }
             }
         }
@@ -122,7 +163,7 @@ impl MacroTable {
     pub(crate) fn leave(&mut self, stage: Stage) {
         self.current = None;
         if !LASTING.contains(&stage) {
-            self.lists[stage.index()] = 0..0;
+            self.set(stage, &[]);
         }
     }
 
@@ -132,30 +173,29 @@ impl MacroTable {
     }
 
     fn set(&mut self, stage: Stage, list: &[u8]) {
-        let place = &mut self.lists[stage.index()];
-        if list.len() <= place.len() {
-            place.end = place.start + list.len();
-            self.data[place.clone()].copy_from_slice(list);
-            return;
+        let (short, long) = if list.len() <= SHORT { (list, None) } else { (&[][..], Some(list)) };
+        let range = self.range(stage);
+        self.lengths[stage.index()] = u16::try_from(short.len()).expect("it is short");
+        if range.len() == short.len() {
+            self.data[range].copy_from_slice(short);
+        } else if range.end == self.data.len() {
+            self.data.truncate(range.start);
+            self.data.extend_from_slice(short);
+        } else {
+            self.data.splice(range, short.iter().copied());
         }
-        *place = 0..0;
-        let used: usize = self.lists.iter().map(ExactSizeIterator::len).sum();
-        if self.data.len() > used + SLACK {
-            self.tidy();
+        if let Some(list) = long {
+            self.long.get_or_insert_default().insert(stage, list.to_vec());
+        } else if let Some(lists) = &mut self.long {
+            lists.remove(&stage);
         }
-        let start = self.data.len();
-        self.data.extend_from_slice(list);
-        self.lists[stage.index()] = start..self.data.len();
     }
 
-    fn tidy(&mut self) {
-        let mut data = Vec::new();
-        for list in &mut self.lists {
-            let start = data.len();
-            data.extend_from_slice(&self.data[list.clone()]);
-            *list = start..data.len();
-        }
-        self.data = data;
+    /// Where the list of a stage is.
+    fn range(&self, stage: Stage) -> Range<usize> {
+        let (before, rest) = self.lengths.split_at(stage.index());
+        let start = before.iter().map(|length| usize::from(*length)).sum();
+        start..start + usize::from(rest[0])
     }
 }
 
@@ -254,7 +294,29 @@ mod tests {
             let list = format!("i\0{}\0", "x".repeat((round % 90) as usize));
             receive(&mut table, b"CHMRTNELBU"[(round % 10) as usize], list.as_bytes());
         }
-        assert!(table.data.len() < 2 * SLACK);
+        assert!(table.allocated() < 4096, "{} bytes", table.allocated());
+    }
+
+    #[test]
+    fn lists_of_any_length_come_and_go_without_touching_others() {
+        let mut table = MacroTable::default();
+        let mut expected = BTreeMap::new();
+        let lengths = [1, SHORT, 3, 2 * SHORT, 5, SHORT - 4, SHORT - 3, 40_000, 2];
+        for round in 0..1_000 {
+            let code = b"CHMRTNELBU"[round * 7 % 10];
+            let value = vec![b'a' + u8::try_from(round % 26).unwrap(); lengths[round % lengths.len()]];
+            let stage = Kind::from_code(code).and_then(Kind::stage).unwrap();
+            receive(&mut table, code, &[&b"i\0"[..], &value, b"\0"].concat());
+            expected.insert(stage, value);
+            if round % 50 == 49 {
+                table.enter(Stage::Rcpt);
+                expected.retain(|stage, _| *stage <= Stage::Rcpt || !LASTING.contains(stage));
+            }
+            for stage in Stage::ALL {
+                let found: Vec<_> = table.of_stage(stage).map(|(_, value)| value).collect();
+                assert_eq!(found, expected.get(&stage).into_iter().collect::<Vec<_>>(), "{round} {stage}");
+            }
+        }
     }
 
     #[test]

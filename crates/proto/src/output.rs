@@ -12,8 +12,9 @@ use bytes::{Buf, Bytes};
 /// everything with one vectored write.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// Finished pieces that precede `tail`.
-    parts: VecDeque<Bytes>,
+    /// Finished pieces that precede `tail`. Boxed, as most sessions never have any.
+    #[expect(clippy::box_collection, reason = "an idle session is to be small")]
+    parts: Option<Box<VecDeque<Bytes>>>,
     tail: Vec<u8>,
     /// Bytes of `tail` that are already written.
     written: usize,
@@ -52,28 +53,32 @@ impl Output {
         if self.written < self.tail.len() {
             let mut head = Bytes::from(std::mem::take(&mut self.tail));
             head.advance(std::mem::take(&mut self.written));
-            self.parts.push_back(head);
+            self.parts.get_or_insert_default().push_back(head);
         }
-        self.parts.push_back(piece);
+        self.parts.get_or_insert_default().push_back(piece);
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Bytes> {
+        self.parts.iter().flat_map(|parts| parts.iter())
     }
 }
 
 impl Buf for Output {
     fn remaining(&self) -> usize {
-        self.parts.iter().map(Bytes::len).sum::<usize>() + self.tail.len() - self.written
+        self.parts().map(Bytes::len).sum::<usize>() + self.tail.len() - self.written
     }
 
     fn has_remaining(&self) -> bool {
-        !self.parts.is_empty() || self.written < self.tail.len()
+        self.parts.is_some() || self.written < self.tail.len()
     }
 
     fn chunk(&self) -> &[u8] {
-        self.parts.front().map_or(&self.tail[self.written..], |part| part)
+        self.parts().next().map_or(&self.tail[self.written..], |part| part)
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let tail = &self.tail[self.written..];
-        let pieces = self.parts.iter().map(|part| &part[..]).chain((!tail.is_empty()).then_some(tail));
+        let pieces = self.parts().map(|part| &part[..]).chain((!tail.is_empty()).then_some(tail));
         let mut count = 0;
         for (slot, piece) in slices.iter_mut().zip(pieces) {
             *slot = IoSlice::new(piece);
@@ -83,13 +88,16 @@ impl Buf for Output {
     }
 
     fn advance(&mut self, mut count: usize) {
-        while let Some(front) = self.parts.front_mut() {
-            if count < front.len() {
-                front.advance(count);
-                return;
+        if let Some(parts) = &mut self.parts {
+            while let Some(front) = parts.front_mut() {
+                if count < front.len() {
+                    front.advance(count);
+                    return;
+                }
+                count -= front.len();
+                parts.pop_front();
             }
-            count -= front.len();
-            self.parts.pop_front();
+            self.parts = None;
         }
         self.written += count;
         assert!(self.written <= self.tail.len(), "advanced past the end of the output");

@@ -12,6 +12,8 @@ struct Message;
 struct Verdicts;
 #[doc = include_str!("../../../docs/guide/src/negotiation.md")]
 struct Negotiation;
+#[doc = include_str!("../../../docs/guide/src/chain.md")]
+struct Chain;
 #[doc = include_str!("../../../docs/guide/src/testing.md")]
 struct Testing;
 #[doc = include_str!("../../../docs/guide/src/deploying.md")]

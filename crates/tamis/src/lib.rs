@@ -32,12 +32,15 @@
 //! - [`server`]: listening, running filters, shutting down.
 //! - [`client`]: the other role; talks to any milter as Postfix or Sendmail would.
 //! - [`linear`]: a filter as one function over a message.
+//! - [`chain`]: several filters on one connection.
+//! - [`remote`]: a filter that consults another milter over its socket.
 //! - [`message`]: the model of a message that filters look at and change.
 //! - `testing`, with the feature of that name: drives a filter in tests, without an MTA and in virtual time.
 //!
 //! The protocol itself is in [`proto`].
 #![forbid(unsafe_code)]
 
+pub mod chain;
 pub mod client;
 pub mod filter;
 #[cfg(doctest)]
@@ -46,6 +49,7 @@ pub mod handler;
 pub mod linear;
 pub mod message;
 mod permission;
+pub mod remote;
 pub mod server;
 mod stream;
 #[cfg(feature = "testing")]

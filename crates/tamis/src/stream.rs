@@ -3,12 +3,16 @@
 #[cfg(feature = "testing")]
 mod memory;
 
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
+use std::pin::pin;
+use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use socket2::SockRef;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -28,16 +32,34 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Waits until there is something to read, or the peer is gone.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
+    /// Ready when there is something to read, or the peer is gone. One task at a time may wait for that.
+    pub(crate) fn poll_readable(&self, task: &mut Task<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => stream.readable().await,
-            Self::Unix(stream) => stream.readable().await,
+            Self::Tcp(stream) => stream.poll_read_ready(task),
+            Self::Unix(stream) => stream.poll_read_ready(task),
             #[cfg(feature = "testing")]
-            Self::Memory(stream) => {
-                stream.readable().await;
-                Ok(())
-            }
+            Self::Memory(stream) => stream.poll_readable(task).map(Ok),
+        }
+    }
+
+    /// Ready when there is room to write. One task at a time may wait for that.
+    fn poll_writable(&self, task: &mut Task<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_write_ready(task),
+            Self::Unix(stream) => stream.poll_write_ready(task),
+            #[cfg(feature = "testing")]
+            Self::Memory(stream) => stream.poll_writable(task).map(Ok),
+        }
+    }
+
+    /// Reads into the buffer's spare room; `Ok(0)` is the end. When less came than there is room for, the next read
+    /// does not ask the system before there is more, as [`try_read`](Self::try_read) does.
+    pub(crate) fn poll_read(&mut self, buf: &mut BytesMut, task: &mut Task<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => pin!(stream.read_buf(buf)).poll(task),
+            Self::Unix(stream) => pin!(stream.read_buf(buf)).poll(task),
+            #[cfg(feature = "testing")]
+            Self::Memory(stream) => stream.poll_readable(task).map(|()| stream.try_read(buf)),
         }
     }
 
@@ -70,21 +92,8 @@ impl Stream {
         }
     }
 
-    /// Waits until there is room to write.
-    async fn writable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.writable().await,
-            Self::Unix(stream) => stream.writable().await,
-            #[cfg(feature = "testing")]
-            Self::Memory(stream) => {
-                stream.writable().await;
-                Ok(())
-            }
-        }
-    }
-
     /// Reads what is there into the buffer's spare room; `Ok(0)` is the end.
-    pub(crate) fn try_read(&self, buf: &mut BytesMut) -> io::Result<usize> {
+    fn try_read(&self, buf: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(buf),
             Self::Unix(stream) => stream.try_read_buf(buf),
@@ -100,7 +109,7 @@ impl Stream {
     /// Nothing is lost when the future is dropped.
     pub(crate) async fn read(&self, buf: &mut BytesMut) -> io::Result<usize> {
         loop {
-            self.readable().await?;
+            poll_fn(|task| self.poll_readable(task)).await?;
             match self.try_read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
@@ -118,7 +127,9 @@ impl Stream {
             match self.try_write(from) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    timeout(time, self.writable()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+                    timeout(time, poll_fn(|task| self.poll_writable(task)))
+                        .await
+                        .map_err(|_| io::ErrorKind::TimedOut)??;
                 }
                 Err(error) => return Err(error),
             }

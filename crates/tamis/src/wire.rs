@@ -23,6 +23,16 @@ pub(crate) fn from_filter(connection: Option<u64>, bytes: &[u8]) {
     for_each(bytes, |frame| tracing::trace!(target: TARGET, connection, "< {}", trace::FromFilter(frame)));
 }
 
+/// Logs frames to a milter whose MTA we are.
+pub(crate) fn to_milter(milter: &str, bytes: &[u8]) {
+    for_each(bytes, |frame| tracing::trace!(target: TARGET, milter, "> {}", trace::FromMta(frame)));
+}
+
+/// Logs frames from a milter whose MTA we are.
+pub(crate) fn from_milter(milter: &str, bytes: &[u8]) {
+    for_each(bytes, |frame| tracing::trace!(target: TARGET, milter, "< {}", trace::FromFilter(frame)));
+}
+
 /// A copy of what waits in an output, to be shown.
 pub(crate) fn contents(output: &Output) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(output.len());

@@ -42,7 +42,7 @@ async fn hook_sees_who_connects_before_there_is_a_filter() {
     assert!(is_served(Mta::tcp(address).await).await);
     let seen = seen.lock().unwrap().clone();
     assert_eq!(seen.len(), 2);
-    assert_eq!(seen[0].address, PeerAddress::Unix(server.path.clone()));
+    assert_eq!(seen[0].address, PeerAddress::Unix(server.path.as_path().into()));
     let who = seen[0].credentials.unwrap();
     assert_eq!(((who.uid, who.gid), who.pid), (own(), i32::try_from(std::process::id()).ok()));
     assert!(matches!(seen[1].address, PeerAddress::Inet(peer) if peer.ip() == address.ip()));

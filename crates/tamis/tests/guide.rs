@@ -112,7 +112,9 @@ fn pages() -> Vec<String> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.file_name().unwrap() != "SUMMARY.md" {
+            } else if path.extension().is_some_and(|it| it == "md")
+                && path.file_name().unwrap() != "SUMMARY.md"
+            {
                 pages.push(path.strip_prefix(GUIDE).unwrap().to_str().unwrap().to_owned());
             }
         }

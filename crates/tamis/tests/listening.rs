@@ -85,7 +85,7 @@ async fn several_listeners_of_all_kinds_serve_at_once() {
     assert_eq!(peers.len(), 4);
     assert!(matches!(&peers[0], PeerAddress::Inet(peer) if peer.is_ipv4()), "{peers:?}");
     assert!(matches!(&peers[1], PeerAddress::Inet(peer) if peer.is_ipv6()), "{peers:?}");
-    assert_eq!(peers[2], PeerAddress::Unix(path.clone()));
+    assert_eq!(peers[2], PeerAddress::Unix(path.as_path().into()));
     assert!(matches!(&peers[3], PeerAddress::Inet(peer) if peer.is_ipv4()), "{peers:?}");
 }
 
@@ -123,7 +123,7 @@ async fn every_syntax_of_a_unix_socket_is_listened_on() {
         let text = format!("{prefix}{}", path.display());
         let listeners = tamis::bind(&[spec(&text)]).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(listeners[0].local_addr(), None);
-        assert_eq!(served(listeners).await, [PeerAddress::Unix(path)], "{text}");
+        assert_eq!(served(listeners).await, [PeerAddress::Unix(path.into())], "{text}");
     }
 }
 

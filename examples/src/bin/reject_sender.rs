@@ -24,10 +24,10 @@ use tamis::message::Sender;
 use tamis::{Server, Verdict};
 
 #[derive(Debug, clap::Args)]
-struct Settings {
+pub(crate) struct Settings {
     /// The file of refused senders.
     #[arg(long, env = "TAMIS_TABLE", value_name = "FILE")]
-    table: PathBuf,
+    pub(crate) table: PathBuf,
 }
 
 /// What is refused, in lower case, and why.

@@ -1,6 +1,8 @@
 //! Cases: one small text file for each thing that must work.
 
+mod chain;
 mod parse;
+mod sections;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -96,11 +98,95 @@ pub enum ExpectedEvent {
     Never(Pattern),
 }
 
+/// A case of several filters, as it is for one way to run them; `README.md` describes the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChainCase {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// How the chain runs.
+    pub mode: Mode,
+    /// How much of a message's bodies may be in memory, where not the library's default.
+    pub memory: Option<usize>,
+    /// What Postfix is told.
+    pub config: Config,
+    /// The filters, in order.
+    pub filters: Vec<Member>,
+    /// What the client says and hears.
+    pub dialogue: Vec<Step>,
+    /// What must have been delivered, in any order.
+    pub delivered: Vec<Expected>,
+    /// What must be held in the queue.
+    pub held: Vec<Expected>,
+    /// The sections that say of themselves that they are not the same for both ways: the name, and the filter's.
+    pub differing: Vec<String>,
+}
+
+/// One of several filters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub script: Script,
+    /// What it must have seen.
+    pub events: Vec<ExpectedEvent>,
+}
+
+/// How a chain runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One filter after the other, as an MTA does it: filters on connections of their own must do the same.
+    Pipeline,
+    /// All filters at once, which no MTA does.
+    Parallel,
+    /// All filters at once, each heard to its end.
+    ParallelAll,
+}
+
+/// The two ways to run several filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrangement {
+    /// Each on a socket of its own: Postfix calls them one by one.
+    Separate,
+    /// As a chain on one socket.
+    Chain,
+}
+
+impl Arrangement {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Separate, Self::Chain];
+
+    /// The name that case files use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Separate => "separate",
+            Self::Chain => "chain",
+        }
+    }
+}
+
+impl ChainCase {
+    /// Reads a case as it is for one arrangement, from its text; the error names file and line.
+    pub fn parse(path: &Path, text: &str, arrangement: Arrangement) -> Result<Self, String> {
+        chain::case(path, text, arrangement)
+            .map_err(|(line, error)| format!("{}:{line}: {error}", path.display()))
+    }
+
+    /// Reads all cases of a folder, in the order of their names.
+    pub fn read_folder(folder: &Path, arrangement: Arrangement) -> Result<Vec<Self>, String> {
+        case_files(folder)?.iter().map(|path| Self::parse(path, &read(path)?, arrangement)).collect()
+    }
+
+    /// The file name without its ending.
+    pub fn name(&self) -> &str {
+        stem(&self.path)
+    }
+}
+
 impl Case {
     /// Reads a case as it is for one MTA; the error names file and line.
     pub fn read(path: &Path, mta: Kind) -> Result<Self, String> {
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Self::parse(path, &text, mta)
+        Self::parse(path, &read(path)?, mta)
     }
 
     /// Reads a case from its text.
@@ -110,23 +196,36 @@ impl Case {
 
     /// Reads all cases of a folder that are about this MTA, in the order of their names.
     pub fn read_folder(folder: &Path, mta: Kind) -> Result<Vec<Self>, String> {
-        let unreadable = |error: io::Error| format!("{}: {error}", folder.display());
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.extension().is_some_and(|extension| extension == "case") {
-                paths.push(path);
-            }
-        }
-        paths.sort();
+        let paths = case_files(folder)?;
         let cases: Vec<Self> = paths.iter().map(|path| Self::read(path, mta)).collect::<Result<_, _>>()?;
         Ok(cases.into_iter().filter(|case| case.only.is_none_or(|only| only == mta)).collect())
     }
 
     /// The file name without its ending.
     pub fn name(&self) -> &str {
-        self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("unnamed")
+        stem(&self.path)
     }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn case_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let unreadable = |error: io::Error| format!("{}: {error}", folder.display());
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|extension| extension == "case") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn stem(path: &Path) -> &str {
+    path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("unnamed")
 }
 
 /// Makes the bytes of a message, CRLF behind each line.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::sections::{File, Line, Section, Tags, sections};
 use super::{Case, Config, Expected, ExpectedEvent, Part, Step};
 use crate::mta::{HOST_NAME, Kind};
 use crate::script::Script;
@@ -9,13 +10,16 @@ use crate::text::{self, Pattern};
 use crate::wording::{self, Pending};
 
 /// An error with the number of its line.
-type Result<T> = std::result::Result<T, (usize, String)>;
+pub(super) type Result<T> = std::result::Result<T, (usize, String)>;
+
+const MTAS: [&str; 2] = ["postfix", "sendmail"];
 
 pub(super) fn case(path: &Path, text: &str, mta: Kind) -> Result<Case> {
-    let (only, sections) = sections(text, mta)?;
+    let tags = Tags { all: MTAS, mine: mta.name(), labelled: &[] };
+    let File { only, sections, .. } = sections(text, &tags)?;
     let mut case = Case {
         path: path.to_owned(),
-        only,
+        only: only.and_then(Kind::named),
         config: Config { mta, ..Config::default() },
         script: Script::default(),
         dialogue: Vec::new(),
@@ -51,86 +55,11 @@ pub(super) fn case(path: &Path, text: &str, mta: Kind) -> Result<Case> {
     Ok(case)
 }
 
-struct Section<'a> {
-    number: usize,
-    name: &'a str,
-    /// Whether it is there for this MTA, in place of those that are for all.
-    own: bool,
-    /// Without blank lines and comments.
-    lines: Vec<Line<'a>>,
-}
-
-struct Line<'a> {
-    number: usize,
-    text: &'a str,
-    /// Whether it is for this MTA only, and so in its words.
-    own: bool,
-}
-
-/// Reads the sections as they are for one MTA, and the name of the MTA that the case is only about.
-fn sections(text: &str, mta: Kind) -> Result<(Option<Kind>, Vec<Section<'_>>)> {
-    let mut only = None;
-    let mut all: Vec<(Option<Kind>, Section<'_>)> = Vec::new();
-    // Whether the comment before this line, or before the others of its kind, cites the specification.
-    let mut cited = false;
-    for (number, line) in (1..).zip(text.lines()) {
-        if line.is_empty() || line.starts_with('#') {
-            cited = line.contains('§') || (cited && !line.is_empty());
-            continue;
-        }
-        let difference = |cited: bool| {
-            let wanting = "a difference needs a comment before it that cites the specification (§)";
-            if cited { Ok(()) } else { Err((number, wanting.to_owned())) }
-        };
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            let (name, suffix) =
-                name.split_once(' ').map_or((name, None), |(name, suffix)| (name, Some(suffix)));
-            let of = suffix.map(|suffix| at(number, named(suffix))).transpose()?;
-            if of.is_some() {
-                difference(cited)?;
-            }
-            all.push((of, Section { number, name, own: of == Some(mta), lines: Vec::new() }));
-        } else if let Some((_, section)) = all.last_mut() {
-            let (of, text) =
-                match line.strip_prefix('@').map(|rest| rest.split_once(' ').unwrap_or((rest, ""))) {
-                    Some((name, text)) => (Some(at(number, named(name))?), text),
-                    None => (None, line),
-                };
-            if of.is_none_or(|of| of == mta) {
-                section.lines.push(Line { number, text, own: of.is_some() || section.own });
-            }
-            if of.is_some() {
-                difference(cited)?;
-                continue;
-            }
-        } else if let Some(of) = line.strip_prefix("only ") {
-            let (name, reason) =
-                of.split_once(": ").ok_or((number, "`only MTA: REASON` expected".to_owned()))?;
-            only = Some(at(number, named(name))?);
-            difference(reason.contains('§') || cited)?;
-        } else {
-            return Err((number, "a section such as [filter] must come first".to_owned()));
-        }
-        cited = false;
-    }
-    let replaced: Vec<&str> =
-        all.iter().filter(|(_, section)| section.own).map(|(_, section)| section.name).collect();
-    let replaced = |name: &str| replaced.contains(&name);
-    let kept = all.iter().map(|(of, section)| section.own || (of.is_none() && !replaced(section.name)));
-    let kept: Vec<bool> = kept.collect();
-    let sections = all.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|((_, section), _)| section);
-    Ok((only, sections.collect()))
-}
-
-fn named(name: &str) -> std::result::Result<Kind, String> {
-    Kind::named(name).ok_or_else(|| format!("`postfix` or `sendmail` expected, found `{name}`"))
-}
-
-fn at<T>(number: usize, result: std::result::Result<T, String>) -> Result<T> {
+pub(super) fn at<T>(number: usize, result: std::result::Result<T, String>) -> Result<T> {
     result.map_err(|error| (number, error))
 }
 
-fn config(config: &mut Config, section: &str, line: &str) -> std::result::Result<(), String> {
+pub(super) fn config(config: &mut Config, section: &str, line: &str) -> std::result::Result<(), String> {
     let (name, value) = line.split_once('=').ok_or("`name = value` expected")?;
     match (section, name.trim(), value.trim()) {
         ("mta", "socket", "unix") => config.unix_socket = true,
@@ -143,7 +72,7 @@ fn config(config: &mut Config, section: &str, line: &str) -> std::result::Result
     Ok(())
 }
 
-fn dialogue(lines: &[Line<'_>], mta: Kind) -> Result<Vec<Step>> {
+pub(super) fn dialogue(lines: &[Line<'_>], mta: Kind) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     let mut pending = Pending::default();
     for &Line { number, text: line, own } in lines {
@@ -225,7 +154,7 @@ fn marked<'a>(line: &'a str, mark: &str) -> Option<&'a str> {
 }
 
 /// A line of a message: `D: text` (or `| text`), `D* body SIZE`, `D* header NAME SIZE`; the latter also with `first LINES`.
-fn part<T>(
+pub(super) fn part<T>(
     line: &str,
     mark: char,
     text_of: impl Fn(&str) -> std::result::Result<T, String>,
@@ -248,7 +177,31 @@ fn part<T>(
     Some(text_of(text).map(Part::Line))
 }
 
-fn expected(section: &Section<'_>, mta: Kind) -> Result<Expected> {
+/// A session with one message that all goes well for, as the lines of `[message]` say it.
+pub(super) fn plain_dialogue(section: &Section<'_>) -> Result<Vec<Step>> {
+    let mut message = Vec::new();
+    for line in &section.lines {
+        let part = part(line.text, '|', text::unescape)
+            .ok_or_else(|| (line.number, format!("`| ` expected, found `{}`", line.text)))?;
+        message.push(at(line.number, part)?);
+    }
+    let conversation = [
+        "hello client.example",
+        "C: MAIL FROM:<alice@example.com>",
+        "S: 250 2.1.0 Ok",
+        "C: RCPT TO:<bob@example.org>",
+        "S: 250 2.1.5 Ok",
+        "C: DATA",
+        "S: 354 End data with <CR><LF>.<CR><LF>",
+        "S: 250 2.0.0 Ok: queued as ...",
+    ];
+    let lines = conversation.map(|text| Line { number: section.number, text, own: false });
+    let mut steps = dialogue(&lines, Kind::Postfix)?;
+    steps.insert(steps.len() - 1, Step::Message(message));
+    Ok(steps)
+}
+
+pub(super) fn expected(section: &Section<'_>, mta: Kind) -> Result<Expected> {
     let (mut mail, mut rcpt, mut message) = (None, Vec::new(), Vec::new());
     for &Line { number, text: line, own } in &section.lines {
         if let Some(sender) = line.strip_prefix("MAIL ") {
@@ -267,7 +220,7 @@ fn expected(section: &Section<'_>, mta: Kind) -> Result<Expected> {
     Ok(Expected { mail, rcpt, message })
 }
 
-fn event(line: &str) -> std::result::Result<ExpectedEvent, String> {
+pub(super) fn event(line: &str) -> std::result::Result<ExpectedEvent, String> {
     Ok(match line.strip_prefix("never ") {
         Some(never) => ExpectedEvent::Never(Pattern::parse(never)?),
         None => ExpectedEvent::Seen(Pattern::parse(line)?),

@@ -73,6 +73,8 @@ pub struct Rule {
 pub struct Matcher {
     /// Only in this message of the connection, counted by MAIL from 1.
     pub message: Option<u32>,
+    /// Only in messages of this sender, given as the path with its brackets.
+    pub sender: Option<Vec<u8>>,
     /// Only the n-th time that this stage comes in the message, from 1.
     pub nth: Option<u32>,
     /// Only for this argument: see [`Script::actions`].
@@ -86,6 +88,8 @@ pub enum Action {
     Verdict(Verdict),
     /// Edit the message; only at end of message.
     Edit(Edit),
+    /// Edit what the library keeps of the message; only at end of message.
+    Kept(KeptEdit),
     /// Write down the value of the macro of this name.
     Macro(String),
     /// Take this long.
@@ -108,6 +112,47 @@ pub enum Verdict {
         status: Option<String>,
         lines: Vec<Vec<u8>>,
     },
+}
+
+/// The edits of a message that the library keeps whole, field by field. Fields are counted from 1 over all that the
+/// filter sees; one that is not there is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the library")]
+pub enum KeptEdit {
+    Append {
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Prepend {
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Set {
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    RemoveAll {
+        name: Vec<u8>,
+    },
+    InsertBefore {
+        field: usize,
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    InsertAfter {
+        field: usize,
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Replace {
+        field: usize,
+        value: Vec<u8>,
+    },
+    Remove {
+        field: usize,
+    },
+    /// Replaces the body by itself and these bytes behind it, as a stream.
+    ExtendBody(Vec<u8>),
 }
 
 /// The edits, with the positions and values of the wire: values of several lines have LF inside.
@@ -152,6 +197,7 @@ pub enum Edit {
 #[derive(Clone, Debug, Default)]
 pub struct Position {
     message: u32,
+    sender: Vec<u8>,
     counts: BTreeMap<Stage, u32>,
 }
 
@@ -176,9 +222,10 @@ impl Script {
         stage: Stage,
         argument: &[u8],
     ) -> impl Iterator<Item = &'a Action> + use<'a> {
-        let nth = position.count(stage);
+        let nth = position.count(stage, argument);
         let here = |matcher: &Matcher| {
             matcher.message.is_none_or(|message| message == position.message)
+                && matcher.sender.as_ref().is_none_or(|sender| *sender == position.sender)
                 && matcher.nth.is_none_or(|wanted| wanted == nth)
                 && matcher.argument.as_ref().is_none_or(|wanted| match stage {
                     Stage::Header => wanted.eq_ignore_ascii_case(argument),
@@ -194,12 +241,24 @@ impl Script {
     pub fn all_actions(&self) -> impl Iterator<Item = &Action> {
         self.rules.iter().flat_map(|rule| &rule.actions)
     }
+
+    /// Whether the library must keep the header.
+    pub fn keeps_headers(&self) -> bool {
+        let of_header = |action: &Action| matches!(action, Action::Kept(edit) if !matches!(edit, KeptEdit::ExtendBody(_)));
+        self.all_actions().any(of_header)
+    }
+
+    /// Whether the library must keep the body.
+    pub fn keeps_body(&self) -> bool {
+        self.all_actions().any(|action| matches!(action, Action::Kept(KeptEdit::ExtendBody(_))))
+    }
 }
 
 impl Position {
-    fn count(&mut self, stage: Stage) -> u32 {
+    fn count(&mut self, stage: Stage, argument: &[u8]) -> u32 {
         if stage == Stage::Mail {
             self.message += 1;
+            self.sender = argument.to_vec();
             self.counts.clear();
         }
         let count = self.counts.entry(stage).or_default();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Attention, Edit, Matcher, Needs, Rule, Script, Stage, Verdict};
+use super::{Action, Attention, Edit, KeptEdit, Matcher, Needs, Rule, Script, Stage, Verdict};
 use crate::text;
 
 pub(super) fn script<'a>(
@@ -73,6 +73,7 @@ fn rule(words: &mut Words<'_>) -> Result<Rule, String> {
         let argument = words.bytes("an action")?;
         match argument.as_slice() {
             b"message" if !quoted => matcher.message = Some(words.number("a message number")?),
+            b"from" if !quoted => matcher.sender = Some(words.bytes("a sender")?),
             b"nth" if !quoted => matcher.nth = Some(words.number("a number")?),
             _ if quoted && matcher.argument.is_none() => matcher.argument = Some(argument),
             _ => {
@@ -82,7 +83,7 @@ fn rule(words: &mut Words<'_>) -> Result<Rule, String> {
         }
     }
     let action = action(words)?;
-    if matches!(action, Action::Edit(_)) && stage != Stage::EndOfMessage {
+    if matches!(action, Action::Edit(_) | Action::Kept(_)) && stage != Stage::EndOfMessage {
         return Err(format!("a message can be edited at eom only, not at {}", stage.word()));
     }
     Ok(Rule { stage, matcher, actions: vec![action] })
@@ -100,7 +101,12 @@ fn action(words: &mut Words<'_>) -> Result<Action, String> {
         "reply" => reply(words)?,
         "macro" => return Ok(Action::Macro(words.word("a macro name")?)),
         "sleep" => return Ok(Action::Sleep(duration(&words.word("a duration")?)?)),
-        other => return edit(other, words).map(Action::Edit),
+        other => {
+            return match kept_edit(other, words)? {
+                Some(edit) => Ok(Action::Kept(edit)),
+                None => edit(other, words).map(Action::Edit),
+            };
+        }
     };
     Ok(Action::Verdict(verdict))
 }
@@ -147,6 +153,26 @@ fn edit(name: &str, words: &mut Words<'_>) -> Result<Edit, String> {
         "quarantine" => Edit::Quarantine { reason: words.bytes("a reason")? },
         other => return Err(format!("unknown action `{other}`")),
     })
+}
+
+fn kept_edit(name: &str, words: &mut Words<'_>) -> Result<Option<KeptEdit>, String> {
+    const NAME: &str = "a field name";
+    Ok(Some(match name {
+        "append-field" => KeptEdit::Append { name: words.bytes(NAME)?, value: words.value()? },
+        "prepend-field" => KeptEdit::Prepend { name: words.bytes(NAME)?, value: words.value()? },
+        "set-field" => KeptEdit::Set { name: words.bytes(NAME)?, value: words.value()? },
+        "remove-fields" => KeptEdit::RemoveAll { name: words.bytes(NAME)? },
+        "insert-before" => {
+            KeptEdit::InsertBefore { field: words.field()?, name: words.bytes(NAME)?, value: words.value()? }
+        }
+        "insert-after" => {
+            KeptEdit::InsertAfter { field: words.field()?, name: words.bytes(NAME)?, value: words.value()? }
+        }
+        "replace-field" => KeptEdit::Replace { field: words.field()?, value: words.value()? },
+        "remove-field" => KeptEdit::Remove { field: words.field()? },
+        "extend-body" => KeptEdit::ExtendBody(words.body()?),
+        _ => return Ok(None),
+    }))
 }
 
 fn stage(word: &str) -> Result<Stage, String> {
@@ -196,6 +222,12 @@ impl<'a> Words<'a> {
     fn number(&mut self, what: &str) -> Result<u32, String> {
         let word = self.word(what)?;
         word.parse().map_err(|_| format!("{what} expected, found `{word}`"))
+    }
+
+    /// The number of a field.
+    fn field(&mut self) -> Result<usize, String> {
+        let number = self.number("the number of a field")?;
+        Ok(usize::try_from(number).expect("no number here is larger"))
     }
 
     /// A header value: a word, or `size N` for folded filler of that many bytes.
@@ -288,6 +320,15 @@ mod tests {
         assert_eq!([count(Stage::Mail, b"<a>"), count(Stage::Rcpt, b"<b>")], [0, 0]);
         assert_eq!([count(Stage::Mail, b"<a>"), count(Stage::Rcpt, b"<b>")], [0, 1]);
         assert_eq!([count(Stage::Header, b"Subject"), count(Stage::Header, b"Subject")], [0, 1]);
+    }
+
+    #[test]
+    fn rules_can_be_for_the_messages_of_a_sender() {
+        let script = parse("on eom from <a> reject\n").unwrap();
+        let mut at = Position::default();
+        let mut count = |stage, argument: &[u8]| script.actions(&mut at, stage, argument).count();
+        assert_eq!([count(Stage::Mail, b"<b>"), count(Stage::EndOfMessage, b"")], [0, 0]);
+        assert_eq!([count(Stage::Mail, b"<a>"), count(Stage::EndOfMessage, b"")], [0, 1]);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use tamis::{Actions, Edit as WireEdit};
 use tamis_interop::mta::Kind;
 use tamis_interop::script::Edit;
 
-use crate::delivery::{self, Case, RECIPIENTS, Random};
+use crate::delivery::{self, Case, RECIPIENTS};
+use crate::random::Random;
 
 /// Sends messages through a filter that edits them, and compares what is delivered with what the filter wanted.
 pub(crate) fn check_deliveries(mta: Kind) {

@@ -16,6 +16,8 @@ use tamis_interop::smtp::Client;
 use tamis_interop::text::escape;
 
 use crate::common;
+use crate::edits::words;
+use crate::random::Random;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const DEFAULT_CASES: usize = 120;
@@ -40,7 +42,7 @@ pub(crate) struct Case {
 pub(crate) fn check(mta: Kind, mut make: impl FnMut(&mut Random, bool) -> Case) {
     let count = env::var("TAMIS_MODEL_CASES").map_or(DEFAULT_CASES, |text| text.parse().expect("a number"));
     let seed = env::var("TAMIS_MODEL_SEED").map_or(20_261_120, |text| text.parse().expect("a number"));
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
 
     // Over TCP both MTAs wait at each step until what they wrote last is acknowledged, which takes 40 ms.
     let site = Site::start(&Config { unix_socket: true, ..config(mta) });
@@ -68,20 +70,6 @@ pub(crate) fn check(mta: Kind, mut make: impl FnMut(&mut Random, bool) -> Case) 
     let total = wrong.len();
     wrong.truncate(5);
     assert!(total == 0, "{total} of {count} messages are not as foretold\n\n{}", wrong.join("\n\n"));
-}
-
-/// A small generator, so that a failure can be run again.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
 }
 
 pub(crate) fn config(mta: Kind) -> Config {
@@ -258,16 +246,5 @@ fn text(sender: &str, recipients: impl Iterator<Item = String>, message: &[u8]) 
 }
 
 fn shown(edits: &[Edit]) -> String {
-    let text = |bytes: &[u8]| format!("{:?}", escape(bytes));
-    let line = |edit: &Edit| match edit {
-        Edit::AddHeader { name, value } => format!("add {} {}", text(name), text(value)),
-        Edit::InsertHeader { index, name, value } => format!("insert {index} {} {}", text(name), text(value)),
-        Edit::ChangeHeader { index, name, value } => format!("change {index} {} {}", text(name), text(value)),
-        Edit::AddRecipient { path, arguments } => format!("to {} {}", text(path), text(arguments)),
-        Edit::DeleteRecipient { path } => format!("not to {}", text(path)),
-        Edit::ChangeSender { path, arguments } => format!("from {} {}", text(path), text(arguments)),
-        Edit::ReplaceBody(body) => format!("body {}", text(body)),
-        other => format!("{other:?}"),
-    };
-    edits.iter().map(line).collect::<Vec<_>>().join("\n")
+    edits.iter().map(words).collect::<Vec<_>>().join("\n")
 }

@@ -1,7 +1,8 @@
-//! `tamis serve`: a filter that logs messages, and adds headers and text to them.
+//! `tamis serve`: a filter that logs messages, and adds headers and text to them; alone, or behind others in a chain.
 
 mod access;
 mod append;
+mod chain;
 mod filter;
 mod header;
 mod hint;
@@ -17,12 +18,14 @@ use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 use tamis::proto::address::{Host, Port};
 use tamis::server::{AllowList, Listener, ServeError, bind_with};
-use tamis::{Options, Server, Shutdown, SocketSpec, Verdict};
+use tamis::{Filter, Options, Peer, Server, Shutdown, SocketSpec, Verdict};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::log::List;
 use crate::{exit, log};
 use access::Access;
 use append::Appendix;
+use chain::{Members, Plan};
 use filter::{Settings, Watcher};
 use header::Template;
 use limits::Limits;
@@ -80,6 +83,9 @@ pub(crate) struct Args {
     log_format: log::Format,
 
     #[command(flatten)]
+    chain: Members,
+
+    #[command(flatten)]
     limits: Limits,
 }
 
@@ -97,6 +103,8 @@ Examples:
   tamis serve --listen inet:8899 --allow-network 192.0.2.0/24
   tamis serve --add-header 'X-Queue: {i}' --append-text disclaimer.txt
   TAMIS_LISTEN=inet:8899 TAMIS_LOG_FORMAT=json tamis serve
+  tamis serve --chain --filter reject-sender,table=/etc/tamis/senders --filter footer \
+              --milter opendkim=inet:8891@localhost,timeout=10s,on-failure=accept
 
 Exit codes:
   0   ended by a signal
@@ -136,6 +144,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 /// Everything that can go wrong at the start has gone well.
 struct Ready {
     settings: Arc<Settings>,
+    chain: Option<Plan>,
     options: Options,
     allowed: AllowList,
     listeners: Vec<Listener>,
@@ -150,6 +159,11 @@ impl Ready {
             headers: headers.map(|line| line.parse::<Template>()).collect::<Result<_>>()?,
             appendix: args.append_text.as_deref().map(Appendix::read).transpose()?,
             on_failure: args.on_failure.name(),
+        };
+        let settings = Arc::new(settings);
+        let chain = match &args.chain {
+            members if members.is_empty() => None,
+            members => Some(members.plan(settings.clone(), args.on_failure.of_member())?),
         };
         let mut options = Options::default();
         options.on_failure = args.on_failure.verdict();
@@ -167,16 +181,40 @@ impl Ready {
             log::Format::Text => hint::print(&specs),
             log::Format::Json => hint::log(&specs),
         }
+        if let Some(chain) = &chain {
+            tracing::info!(mode = chain.mode(), filters = ?List(&chain.names()), "chain");
+        }
         let allowed = args.access.allow_list();
-        Ok(Self { settings: Arc::new(settings), options, allowed, listeners, signals })
+        Ok(Self { settings, chain, options, allowed, listeners, signals })
     }
 
     async fn serve(self) -> Result<(), ServeError> {
-        let Self { settings, options, allowed, listeners, signals } = self;
+        let Self { settings, chain, options, allowed, listeners, signals } = self;
+        let sockets = Sockets { options, allowed, listeners, signals };
+        match chain {
+            Some(plan) => sockets.serve(move |_: &_| plan.chain()).await,
+            None => sockets.serve(move |_: &_| Watcher::new(settings.clone())).await,
+        }
+    }
+}
+
+/// What serving takes besides the filter.
+struct Sockets {
+    options: Options,
+    allowed: AllowList,
+    listeners: Vec<Listener>,
+    signals: [(Signal, &'static str); 2],
+}
+
+impl Sockets {
+    async fn serve<F: Filter>(
+        self,
+        make: impl Fn(&Peer) -> F + Send + Sync + 'static,
+    ) -> Result<(), ServeError> {
+        let Self { options, allowed, listeners, signals } = self;
         let shutdown = Shutdown::new();
         tokio::spawn(obey(signals, shutdown.clone()));
-        let server = Server::new(move |_: &_| Watcher::new(settings.clone()));
-        let server = server.options(options).accept(move |peer| allowed.check(peer));
+        let server = Server::new(make).options(options).accept(move |peer| allowed.check(peer));
         let counters = server.counters();
         server.serve(listeners, shutdown).await?;
         tracing::info!(messages = counters.messages(), connections = counters.accepted(), "stopped");
@@ -209,6 +247,15 @@ impl OnFailure {
             Self::Tempfail => "tempfail",
             Self::Reject => "reject",
             Self::Accept => "accept",
+        }
+    }
+
+    /// For the filter as the last one of a chain.
+    fn of_member(self) -> tamis::chain::OnFailure {
+        match self {
+            Self::Tempfail => tamis::chain::OnFailure::Tempfail,
+            Self::Reject => tamis::chain::OnFailure::Reject,
+            Self::Accept => tamis::chain::OnFailure::Accept,
         }
     }
 

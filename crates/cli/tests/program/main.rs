@@ -1,8 +1,12 @@
 //! Tests that run the program itself.
 
+mod chain;
+mod bench;
+mod bench_hostile;
 mod common;
 mod limits;
 mod others;
+mod plain;
 mod send;
 mod serve;
 mod sockets;

@@ -20,6 +20,12 @@ fn help_documents_exit_codes_and_gives_examples() {
     for part in ["11  it is refused for now", "Examples:\n", "recipient@example.com"] {
         assert!(help.contains(part), "{part:?} in {help}");
     }
+    let help = run(["bench", "--help"]).stdout;
+    for part in
+        ["20   there were errors", "Examples:\n", "latency counts from then", "\nLoad:\n", "\nMessage:\n"]
+    {
+        assert!(help.contains(part), "{part:?} in {help}");
+    }
     assert_eq!(run([]).code, 2);
 }
 
@@ -27,7 +33,7 @@ fn help_documents_exit_codes_and_gives_examples() {
 fn completions_are_printed_for_every_shell() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let ran = run(["completions", shell]);
-        for option in ["append-text", "max-recipients"] {
+        for option in ["append-text", "max-recipients", "server-pid"] {
             assert!(ran.code == 0 && ran.stdout.contains(option), "{shell}: {ran:?}");
         }
     }
@@ -40,7 +46,7 @@ fn manual_pages_are_printed_or_written() {
     assert!(ran.code == 0 && ran.stdout.contains(".TH tamis 1"), "{ran:?}");
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(run(["man", dir.path().to_str().unwrap()]).code, 0);
-    for page in ["tamis.1", "tamis-serve.1", "tamis-send.1"] {
+    for page in ["tamis.1", "tamis-serve.1", "tamis-send.1", "tamis-bench.1"] {
         assert!(dir.path().join(page).exists(), "{page}");
     }
     let page = std::fs::read_to_string(dir.path().join("tamis-serve.1")).unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Engine, LISTENER};
 use crate::listen::Listener;
+use crate::settings::CONNECTIONS;
 use crate::{log, process, sys};
 
 /// The listening socket, and what went wrong with it.
@@ -93,7 +94,7 @@ impl Engine {
         for _ in 0..AT_ONCE {
             if self.connections.load(Ordering::Relaxed) >= self.settings.connections {
                 log::warning(format_args!(
-                    "{} connections are open: others wait (TAMIS_LIBMILTER_CONNECTIONS sets how many there may be)",
+                    "{} connections are open: others wait ({CONNECTIONS} sets how many there may be)",
                     self.settings.connections
                 ));
                 self.accepting.full.store(true, Ordering::SeqCst);

@@ -13,9 +13,10 @@ use crate::connection::Ending;
 use crate::context::SLOTS;
 use crate::descr::Filter;
 use crate::listen::Listener;
+use crate::metrics::{self, Publisher};
 use crate::process::Stop;
 use crate::settings::Settings;
-use crate::{log, process, sys};
+use crate::{log, process, sys, trace};
 
 /// How long the end may take (`MI_CHK_TIME`).
 const GRACE: Duration = Duration::from_secs(5);
@@ -30,11 +31,18 @@ pub(crate) fn run(filter: Arc<Filter>, settings: Settings, listener: Listener) -
     let signals = sys::take_signals(&[libc::SIGHUP, libc::SIGTERM, libc::SIGINT])?;
     let bell = sys::event_fd()?;
     let engine = Arc::new(Engine::new(filter, settings, listener)?);
+    if let Some(timeout) = engine.settings.timeout {
+        process::override_timeout(timeout);
+    }
+    if let Some(to) = &engine.settings.trace {
+        trace::begin(to);
+    }
+    let publisher = engine.publish();
     // A signal handler of the program may ring it at any time from now on, so it stays.
     let ringer = bell.try_clone()?;
     process::set_bell(ringer.into_raw_fd());
     engine.start_threads()?;
-    log::info(format_args!("ready: up to {} threads", engine.settings.threads));
+    log::info(format_args!("Tamis libmilter {} is ready", env!("CARGO_PKG_VERSION")));
     let mut swept = Instant::now();
     let mut watch = Watch::default();
     while process::stopping() == Stop::No && !engine.accepting.has_failed() {
@@ -57,6 +65,7 @@ pub(crate) fn run(filter: Arc<Filter>, settings: Settings, listener: Listener) -
     }
     let failed = engine.accepting.has_failed();
     engine.end(&signals, &bell)?;
+    drop(publisher);
     if failed { Err(io::Error::other("no more connections can be accepted")) } else { Ok(()) }
 }
 
@@ -77,6 +86,17 @@ fn obey(signal: c_int) {
 }
 
 impl Engine {
+    /// Begins to count and to publish, if that is wanted.
+    fn publish(self: &Arc<Self>) -> Option<Publisher> {
+        let to = self.settings.metrics.as_ref()?;
+        let engine = Arc::clone(self);
+        let published =
+            metrics::publish(to, self.filter.display_name().into_owned(), move || engine.pool.gauges());
+        published
+            .inspect_err(|error| log::error(format_args!("cannot publish metrics to {to}: {error}")))
+            .ok()
+    }
+
     /// Lets nobody in any more, ends what there is, and lets the threads go.
     fn end(&self, signals: &OwnedFd, bell: &OwnedFd) -> io::Result<()> {
         self.accepting.close();

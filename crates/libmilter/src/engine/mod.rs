@@ -12,7 +12,7 @@ mod pool;
 mod serve;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use tamis_proto::{FilterSession, Rules};
 
@@ -21,7 +21,7 @@ use crate::context::{Handle, SLOTS};
 use crate::descr::Filter;
 use crate::listen::Listener;
 use crate::settings::Settings;
-use crate::{log, process, sys};
+use crate::{log, metrics, process, sys, trace};
 
 pub(crate) use main_loop::run;
 
@@ -34,6 +34,8 @@ pub(crate) struct Engine {
     limits: limits::CurrentLimits,
     /// Connections that are open.
     connections: AtomicUsize,
+    /// The number of the next one, for logs.
+    next_number: AtomicU32,
     accepting: accept::Accepting,
 }
 
@@ -54,14 +56,20 @@ impl Engine {
             pool,
             limits,
             connections: AtomicUsize::new(0),
+            next_number: AtomicU32::new(1),
             accepting: accept::Accepting::new(listener),
         })
     }
 
     fn open(&self, socket: std::os::fd::OwnedFd) {
         let session = FilterSession::new(Rules::libmilter(), self.limits.get());
-        let connection = Box::new(Connection::new(socket, session));
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let connection = Box::new(Connection::new(socket, number, session));
+        trace::note(number, format_args!("{} opened", connection.name()));
         self.connections.fetch_add(1, Ordering::Relaxed);
+        if let Some(metrics) = metrics::get() {
+            metrics.connections.add(1);
+        }
         let Some(handle) = SLOTS.add(connection) else {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return log::error(format_args!("no room for another connection"));
@@ -78,11 +86,13 @@ impl Engine {
     fn drop_connection(&self, handle: Handle) {
         let Some(connection) = SLOTS.remove(handle) else { return };
         if !connection.private.0.is_null() {
-            log::error(format_args!(
-                "private data of a connection is not NULL at its end: memory may be lost"
-            ));
+            log::error(format_args!("{}: private data is not NULL at its end", connection.name()));
         }
+        trace::note(connection.number(), format_args!("closed"));
         drop(connection);
+        if let Some(metrics) = metrics::get() {
+            metrics.connections_closed.add(1);
+        }
         let open = self.connections.fetch_sub(1, Ordering::Relaxed) - 1;
         self.accepting.have_room(&self.epoll);
         if open == 0 && process::stopping() != process::Stop::No {

@@ -13,6 +13,8 @@ use std::time::Duration;
 use super::serve::Worker;
 use super::{Engine, LEAVE, LISTENER};
 use crate::context::Handle;
+use crate::metrics::Gauges;
+use crate::settings::THREADS;
 use crate::{log, process, sys};
 
 /// The threads.
@@ -65,6 +67,12 @@ impl Pool {
 
     pub(super) fn threads(&self) -> usize {
         self.threads.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn gauges(&self) -> Gauges {
+        let threads = self.threads();
+        let waiting = self.waiting.load(Ordering::SeqCst);
+        Gauges { threads, threads_busy: threads.saturating_sub(waiting), threads_bound: self.bound }
     }
 
     /// Whether `smfi_main` has to look after threads.
@@ -135,8 +143,7 @@ impl Engine {
             if pool.threads() >= pool.bound {
                 if free == 0 && !pool.said_full.swap(true, Ordering::Relaxed) {
                     log::warning(format_args!(
-                        "all {} threads are in callbacks: further commands wait (TAMIS_LIBMILTER_THREADS sets how many \
-                         there are)",
+                        "all {} threads are in callbacks: further commands wait ({THREADS} sets how many there may be)",
                         pool.bound
                     ));
                 }

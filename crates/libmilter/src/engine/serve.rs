@@ -12,8 +12,9 @@ use crate::answer::{self, Refused};
 use crate::callback::{Arguments, Call};
 use crate::connection::{Connection, Ending};
 use crate::context::{Handle, SLOTS};
+use crate::metrics::{self, Reason};
 use crate::sys::{self, Interest};
-use crate::{log, negotiate, process};
+use crate::{log, negotiate, process, trace};
 
 /// What a thread keeps from one connection to the next.
 pub(super) struct Worker {
@@ -68,7 +69,7 @@ impl Worker {
         if catch_unwind(AssertUnwindSafe(|| self.serve(engine, handle, hung_up))).is_ok() {
             return;
         }
-        log::error(format_args!("internal error: this connection ends, others go on"));
+        lost(handle, Reason::Internal, format_args!("internal error"));
         self.buf = Buffer::new();
         if catch_unwind(AssertUnwindSafe(|| self.conclude(engine, handle))).is_err() {
             log::error(format_args!("internal error at the end of a connection"));
@@ -83,7 +84,7 @@ impl Worker {
         };
         if let Some(ending) = ending {
             if ending == Ending::TimedOut {
-                log::error(format_args!("nothing came from the MTA in time; connection closed"));
+                lost(handle, Reason::Timeout, format_args!("nothing came in time"));
             }
             return self.finish(engine, handle);
         }
@@ -125,6 +126,9 @@ impl Worker {
                 Ok(0) => return Next::End,
                 Ok(count) => {
                     self.buf.received(count);
+                    if let Some(metrics) = metrics::get() {
+                        metrics.bytes_received.add(count as u64);
+                    }
                     if count < wanted && !to_the_end {
                         return self.answer_all(engine, handle).unwrap_or(Next::Wait(Wait::ToRead));
                     }
@@ -143,7 +147,7 @@ impl Worker {
             match SLOTS.with(handle, |connection| self.step(connection))? {
                 Step::Call(call, at) => {
                     if let Err(refused) = self.call(engine, handle, call, at) {
-                        log::error(format_args!("{refused}; connection closed"));
+                        lost(handle, Reason::Refused, format_args!("{refused}"));
                         return Some(Next::End);
                     }
                 }
@@ -152,7 +156,7 @@ impl Worker {
                 Step::Write => return Some(Next::Wait(Wait::ToWrite)),
                 Step::Over => return Some(Next::End),
                 Step::Wrong(error) => {
-                    log::error(format_args!("{error}; connection closed"));
+                    lost(handle, Reason::Protocol, format_args!("{error}"));
                     return Some(Next::End);
                 }
             }
@@ -167,7 +171,11 @@ impl Worker {
             Ok(false) => return Step::Write,
             Err(_) => return Step::Over,
         }
-        match connection.session.next(self.buf.unused()) {
+        let taken = connection.session.next(self.buf.unused());
+        if let (Ok((used, _)), true) = (&taken, trace::is_on()) {
+            trace::received(connection.number(), &self.buf.unused()[..*used]);
+        }
+        match taken {
             Err(error) => {
                 let _ = connection.flush();
                 Step::Wrong(error)
@@ -180,7 +188,6 @@ impl Worker {
             }
             Ok((used, Some(event))) => {
                 let call = Call::new(&event, self.buf.unused(), &mut self.arguments);
-                log::debug(1, format_args!("[{:#x}] {}", connection.fd(), call.name()));
                 let at = self.buf.start();
                 self.buf.used(used);
                 answer::begin(connection, &call);
@@ -201,7 +208,8 @@ impl Worker {
             return agreed.unwrap_or(Ok(()));
         }
         let (stage, name) = (call.stage(), call.name());
-        let status = call.run(&engine.filter, ctx, self.buf.from(at), &mut self.arguments);
+        let (buf, arguments) = (self.buf.from(at), &mut self.arguments);
+        let status = metrics::measured(name, || call.run(&engine.filter, ctx, buf, arguments));
         if let Some(stage) = stage {
             SLOTS.with(handle, |connection| answer::verdict(connection, stage, name, status));
         }
@@ -215,7 +223,8 @@ impl Worker {
             let Some(event) = event else { return };
             let call = Call::new(&event, &[], &mut self.arguments);
             // Its result is nobody's business.
-            call.run(&engine.filter, handle.to_pointer(), self.buf.from(0), &mut self.arguments);
+            let (name, buf, arguments) = (call.name(), self.buf.from(0), &mut self.arguments);
+            metrics::measured(name, || call.run(&engine.filter, handle.to_pointer(), buf, arguments));
         }
     }
 
@@ -254,5 +263,17 @@ impl Worker {
                 true
             }
         }
+    }
+}
+
+/// Logs and counts that a connection ends otherwise than by the MTA.
+fn lost(handle: Handle, reason: Reason, why: std::fmt::Arguments<'_>) {
+    let named = SLOTS.with(handle, |connection| (connection.number(), connection.name()));
+    if let Some((number, name)) = named {
+        log::error(format_args!("{name}: {why}; closed"));
+        trace::note(number, why);
+    }
+    if let Some(metrics) = metrics::get() {
+        metrics.lost(reason);
     }
 }

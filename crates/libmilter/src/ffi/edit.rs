@@ -9,7 +9,7 @@ use tamis_proto::Edit;
 use super::{text, with_connection};
 use crate::connection::Connection;
 use crate::descr::Ctx;
-use crate::process;
+use crate::{metrics, process};
 
 /// Asks for a modification.
 fn edit(name: &str, ctx: Ctx, edit: Option<Edit<&[u8]>>) -> c_int {
@@ -17,9 +17,13 @@ fn edit(name: &str, ctx: Ctx, edit: Option<Edit<&[u8]>>) -> c_int {
 }
 
 fn send(connection: &mut Connection, edit: &Edit<&[u8]>) -> bool {
-    !connection.broken
+    let sent = !connection.broken
         && connection.session.edit_borrowed(edit).is_ok()
-        && connection.flush_gathered(process::timeout()).is_ok()
+        && connection.flush_gathered(process::timeout()).is_ok();
+    if let (true, Some(metrics)) = (sent, metrics::get()) {
+        metrics.edit(edit.name());
+    }
+    sent
 }
 
 /// A text that must be there and must not be empty.

@@ -95,17 +95,22 @@ pub(crate) extern "C" fn smfi_main() -> c_int {
             return FAILURE;
         }
         let Some(listener) = process::listening().listener.take() else { return FAILURE };
-        let settings = Settings::read(
-            |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
-            |complaint| log::error(format_args!("{complaint}")),
-        );
-        match engine::run(filter, settings, listener) {
+        match engine::run(filter, settings(), listener) {
             Ok(()) => SUCCESS,
             Err(error) => {
                 log::error(format_args!("smfi_main: {error}"));
                 FAILURE
             }
         }
+    })
+}
+
+/// What the administrator has set. What is wrong with it is said where a program may still have somebody to read it,
+/// too.
+fn settings() -> Settings {
+    Settings::read(crate::sys::variable, |complaint| {
+        log::error(format_args!("{complaint}"));
+        eprintln!("libmilter: {complaint}");
     })
 }
 

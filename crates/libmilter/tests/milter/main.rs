@@ -10,4 +10,5 @@ mod negotiation;
 mod process;
 mod replies;
 mod session;
+mod settings;
 mod threads;

@@ -23,6 +23,10 @@ pub struct MtaConfig {
     /// End the session for what is merely untidy: modifications that were not negotiated and bytes behind a
     /// simple verdict (otherwise ignored), and steps that were not offered (otherwise masked). On by default.
     pub strict: bool,
+    /// Stand between another MTA and the filter. Steps may come in any order, and none has to be there: a
+    /// [`FilterSession`](crate::FilterSession) has checked them before. Header values that the filter asks for may be
+    /// as careless as that MTA would take them. Off by default.
+    pub relays: bool,
 }
 
 impl MtaConfig {
@@ -35,6 +39,7 @@ impl MtaConfig {
             timeouts: Timeouts::new(),
             body_limit: 50 << 20,
             strict: true,
+            relays: false,
         }
     }
 
@@ -63,6 +68,13 @@ impl MtaConfig {
     #[must_use]
     pub const fn with_body_limit(mut self, bytes: u64) -> Self {
         self.body_limit = bytes;
+        self
+    }
+
+    /// Stands between another MTA and the filter: see [`relays`](Self::relays).
+    #[must_use]
+    pub const fn relaying(mut self) -> Self {
+        self.relays = true;
         self
     }
 

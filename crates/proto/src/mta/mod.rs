@@ -4,6 +4,6 @@ mod config;
 mod session;
 
 pub use config::{MtaConfig, Timeouts};
-pub use session::{MtaEvent, MtaSession, Turn};
+pub use session::{MtaEvent, MtaSession, Script, Turn};
 
 pub use crate::edit::model::Profile;

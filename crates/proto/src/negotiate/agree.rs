@@ -1,6 +1,7 @@
 //! From an offer and needs to an agreement.
 
 use super::{Actions, Answer, DataSize, MIN_VERSION, MacroLists, Needs, Offer, See, Steps, VERSION};
+use crate::edit::EditRules;
 use crate::rules::Rules;
 use crate::stage::Stage;
 
@@ -23,6 +24,11 @@ impl Agreement {
     /// Whether header values carry the space after the colon.
     pub fn leading_space(&self) -> bool {
         self.steps.contains(Steps::LEADING_SPACE)
+    }
+
+    /// What was agreed on about modifications.
+    pub fn edit_rules(&self) -> EditRules {
+        EditRules::new(self.actions, self.data_size)
     }
 }
 

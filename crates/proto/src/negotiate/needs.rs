@@ -1,7 +1,8 @@
 //! What a filter needs, in its own terms: stages, actions, macros.
 
-use super::{Actions, MacroLists, MacroStage, Steps};
+use super::{Actions, Agreement, MacroLists, MacroStage, Offer, Refusal, Steps, agree};
 use crate::frame::MAX_PAYLOAD;
+use crate::rules::Rules;
 use crate::stage::Stage;
 
 /// How much a filter has to do with a stage.
@@ -210,6 +211,36 @@ impl Needs {
     /// How much the filter has to do with a stage.
     pub fn sees(&self, stage: Stage) -> See {
         self.see[stage.index()]
+    }
+
+    /// Whether SKIP is asked for.
+    pub fn skips(&self) -> bool {
+        self.skip
+    }
+
+    /// Whether recipients that the MTA rejects itself are asked for.
+    pub fn sees_rejected_recipients(&self) -> bool {
+        self.rejected_recipients
+    }
+
+    /// The packets that are asked for.
+    pub fn packets(&self) -> DataSize {
+        self.data_size
+    }
+
+    /// The actions without which the filter cannot work.
+    pub fn required(&self) -> Actions {
+        self.required
+    }
+
+    /// What a filter with these needs and an MTA with this offer agree on.
+    ///
+    /// # Errors
+    ///
+    /// As [`FilterSession::negotiate`](crate::FilterSession::negotiate), whatever is to happen
+    /// [if an action is missing](Self::if_missing).
+    pub fn agree(&self, offer: Offer) -> Result<Agreement, Refusal> {
+        agree(offer, self, Rules::default()).map(|(agreement, _)| agreement)
     }
 
     /// Whether header values keep the space after the colon.

@@ -8,9 +8,9 @@ use tamis_proto::{Agreement, MacroStage, Profile, Stage};
 
 use super::mail::{Macro, Mail};
 
-/// The values of macros, and which of them a filter gets at each stage.
+/// The values of macros for a piece of mail, and which of them a filter gets at each stage.
 #[derive(Debug)]
-pub(crate) struct MacroSource {
+pub struct MacroSource {
     profile: Profile,
     values: BTreeMap<String, Bytes>,
     /// Values that stand in for those that the MTA would have.
@@ -24,7 +24,8 @@ pub(crate) struct MacroSource {
 pub(crate) const QUEUE_ID: &str = "4TAMIS0SEND";
 
 impl MacroSource {
-    pub(crate) fn new(profile: Profile, mail: &Mail) -> Self {
+    /// The macros that an MTA knows when a client has named itself and the sender.
+    pub fn new(profile: Profile, mail: &Mail) -> Self {
         let mut source = Self {
             profile,
             values: BTreeMap::new(),
@@ -68,19 +69,19 @@ impl MacroSource {
     }
 
     /// Notes the recipient that comes next.
-    pub(super) fn recipient(&mut self, address: &Bytes) {
+    pub fn recipient(&mut self, address: &Bytes) {
         self.set("{rcpt_addr}", shown(self.profile, address));
         self.set("{rcpt_host}", domain(address));
         self.set("{rcpt_mailer}", if self.profile == Profile::Postfix { "smtp" } else { "esmtp" });
     }
 
     /// Notes that a recipient was accepted: from now on Postfix has a queue id.
-    pub(super) fn queued(&mut self) {
+    pub fn queued(&mut self) {
         self.values.entry("i".into()).or_insert_with(|| Bytes::from_static(QUEUE_ID.as_bytes()));
     }
 
     /// The packet that precedes a command, if the MTA sends one there.
-    pub(super) fn packet(&self, stage: Stage, agreement: &Agreement) -> Option<Macros<Vec<u8>>> {
+    pub fn packet(&self, stage: Stage, agreement: &Agreement) -> Option<Macros<Vec<u8>>> {
         let names = self.names(stage, agreement)?;
         let extra = self.extra.iter().filter(|given| given.stage.unwrap_or(Stage::Connect) == stage);
         let listed = names.iter().filter_map(|name| Some((name.as_str(), self.value(&braced(name))?)));

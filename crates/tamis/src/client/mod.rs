@@ -22,15 +22,17 @@ mod mail;
 mod report;
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tamis_proto::address::SocketSpec;
+use tamis_proto::address::{Host, SocketSpec};
 use tamis_proto::command::Macros;
 use tamis_proto::{
     Agreement, Command, Error, Misuse, MtaConfig, MtaEvent, MtaSession, Stage, Stranger, Turn, Verdict, trace,
 };
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::permission::{Wish, missing};
@@ -40,8 +42,9 @@ use crate::wire;
 
 #[cfg(feature = "testing")]
 pub(crate) use deliver::{Delivery, Goes};
+pub use macros::MacroSource;
 #[cfg(feature = "testing")]
-pub(crate) use macros::{MacroSource, QUEUE_ID, braced};
+pub(crate) use macros::{QUEUE_ID, braced};
 pub use mail::{Macro, Mail};
 pub use report::{Answer, Outcome, Report, StepReport};
 
@@ -103,7 +106,7 @@ pub enum ClientError {
 /// How long it may take to connect, as for Postfix.
 const CONNECT_TIME: Duration = Duration::from_secs(30);
 /// How long a filter may not read, as for Sendmail.
-const WRITE_TIME: Duration = Duration::from_secs(10);
+pub(crate) const WRITE_TIME: Duration = Duration::from_secs(10);
 
 impl Client {
     /// Connects to a filter and negotiates.
@@ -112,28 +115,7 @@ impl Client {
     ///
     /// When nobody listens there, or the filter's answer to the offer is not acceptable.
     pub async fn connect(filter: &SocketSpec, config: MtaConfig) -> Result<Self, ClientError> {
-        let fail = |source| {
-            let hint = match filter {
-                SocketSpec::Unix(path) => missing(path, Wish::Connect, &source),
-                _ => String::new(),
-            };
-            ClientError::Connect { filter: filter.to_string(), source, hint }
-        };
-        let address =
-            resolve(filter).map_err(|source| ClientError::Resolve { filter: filter.to_string(), source })?;
-        let connect = async {
-            Ok(match (filter, address) {
-                (SocketSpec::Unix(path), _) => Stream::Unix(UnixStream::connect(path).await?),
-                (_, Some(address)) => {
-                    let stream = TcpStream::connect(address).await?;
-                    stream.set_nodelay(true)?;
-                    Stream::Tcp(stream)
-                }
-                (_, None) => unreachable!("only unix sockets have no address"),
-            })
-        };
-        let connected = timeout(CONNECT_TIME, connect).await;
-        let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(fail)?;
+        let stream = open(filter, CONNECT_TIME).await?;
         Self::negotiate(stream, config).await
     }
 
@@ -288,8 +270,50 @@ impl Client {
     }
 }
 
+/// Connects to a filter.
+pub(crate) async fn open(filter: &SocketSpec, time: Duration) -> Result<Stream, ClientError> {
+    let fail = |source| {
+        let hint = match filter {
+            SocketSpec::Unix(path) => missing(path, Wish::Connect, &source),
+            _ => String::new(),
+        };
+        ClientError::Connect { filter: filter.to_string(), source, hint }
+    };
+    let connect = async {
+        let resolved = look_up(filter).await;
+        let address =
+            resolved.map_err(|source| ClientError::Resolve { filter: filter.to_string(), source })?;
+        let connected = async {
+            Ok(match (filter, address) {
+                (SocketSpec::Unix(path), _) => Stream::Unix(UnixStream::connect(path).await?),
+                (_, Some(address)) => {
+                    let stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    Stream::Tcp(stream)
+                }
+                (_, None) => unreachable!("only unix sockets have no address"),
+            })
+        };
+        connected.await.map_err(fail)
+    };
+    timeout(time, connect).await.unwrap_or_else(|_| Err(fail(io::ErrorKind::TimedOut.into())))
+}
+
+/// Finds the address; names are looked up on a thread for what blocks.
+async fn look_up(filter: &SocketSpec) -> Result<Option<SocketAddr>, ResolveError> {
+    let (SocketSpec::Inet { host: Host::Name(name), .. } | SocketSpec::Inet6 { host: Host::Name(name), .. }) =
+        filter
+    else {
+        return resolve(filter);
+    };
+    let (name, filter) = (name.clone(), filter.clone());
+    let stopped =
+        |stopped| ResolveError::Host { host: name, family: "IP", source: io::Error::other(stopped) };
+    spawn_blocking(move || resolve(&filter)).await.map_err(stopped).flatten()
+}
+
 /// Says who it is where the first bytes are not a filter's.
-fn explain(error: Error, bytes: &[u8]) -> ClientError {
+pub(crate) fn explain(error: Error, bytes: &[u8]) -> ClientError {
     match Stranger::guess(&error, bytes) {
         Some(stranger) => {
             let line = bytes[..].split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();

@@ -22,13 +22,8 @@ use super::{BoxError, Collect, Context, Event, Filter, Now, Reply};
 /// ```
 pub struct BoxFilter(Box<dyn AnyFilter>);
 
-/// What a step of a filter came to.
-pub(crate) enum Step<'a> {
-    /// It is done.
-    Done(Reply),
-    /// It is done when this is. Dropping it cancels the step; the filter's state survives.
-    Wait(Pin<Box<dyn Future<Output = Reply> + Send + 'a>>),
-}
+/// A handler at work. Dropping it cancels the step; the filter's state survives.
+pub(crate) type Handler<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
 
 /// The twin of [`Filter`] that can be a trait object.
 pub(crate) trait AnyFilter: Send {
@@ -41,7 +36,9 @@ pub(crate) trait AnyFilter: Send {
         offer: &'a Offer,
     ) -> Pin<Box<dyn Future<Output = Result<Needs, BoxError>> + Send + 'a>>;
 
-    fn step<'a>(&'a mut self, cx: &'a mut Context<'_, BoxMessage>, event: Event) -> Step<'a>;
+    fn now(&mut self, cx: &mut Context<'_, BoxMessage>, event: Event) -> Now;
+
+    fn on<'a>(&'a mut self, cx: Context<'a, BoxMessage>, event: Event) -> Handler<'a>;
 }
 
 /// The state of a message for a filter whose type nobody knows: made when the filter is first asked, and dropped
@@ -72,15 +69,12 @@ impl<F: Filter> AnyFilter for F {
         Box::pin(Filter::negotiate(self, offer))
     }
 
-    fn step<'a>(&'a mut self, cx: &'a mut Context<'_, BoxMessage>, event: Event) -> Step<'a> {
-        match self.now(&mut cx.map_message(BoxMessage::get), event) {
-            Now::Done(reply) => Step::Done(reply),
-            Now::Later(event) => {
-                Step::Wait(Box::pin(
-                    async move { self.on(&mut cx.map_message(BoxMessage::get), event).await },
-                ))
-            }
-        }
+    fn now(&mut self, cx: &mut Context<'_, BoxMessage>, event: Event) -> Now {
+        Filter::now(self, &mut cx.map_message(BoxMessage::get), event)
+    }
+
+    fn on<'a>(&'a mut self, mut cx: Context<'a, BoxMessage>, event: Event) -> Handler<'a> {
+        Box::pin(async move { Filter::on(self, &mut cx.map_message(BoxMessage::get), event).await })
     }
 }
 
@@ -88,6 +82,10 @@ impl BoxFilter {
     /// Hides a filter's type.
     pub fn new<F: Filter>(filter: F) -> Self {
         Self(Box::new(filter))
+    }
+
+    pub(crate) fn into_inner(self) -> Box<dyn AnyFilter> {
+        self.0
     }
 }
 
@@ -106,11 +104,12 @@ impl Filter for BoxFilter {
         self.0.negotiate(offer).await
     }
 
+    fn now(&mut self, cx: &mut Context<'_, BoxMessage>, event: Event) -> Now {
+        self.0.now(cx, event)
+    }
+
     async fn on(&mut self, cx: &mut Context<'_, BoxMessage>, event: Event) -> Reply {
-        match self.0.step(cx, event) {
-            Step::Done(reply) => reply,
-            Step::Wait(future) => future.await,
-        }
+        self.0.on(cx.reborrow(), event).await
     }
 }
 

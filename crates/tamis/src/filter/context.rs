@@ -1,11 +1,15 @@
 //! What a filter can look up and ask for while it handles an event.
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use bytes::Bytes;
 use tamis_proto::edit::EditRules;
-use tamis_proto::{Actions, Edit, FilterSession, MacroTable, Misuse, Stage};
+use tamis_proto::{Actions, Edit, FilterSession, MacroLists, MacroTable, Misuse, Stage};
 
 use super::edits::edit_methods;
 use super::{NotCollected, Peer, Transaction};
+use crate::message::compile::Target;
 use crate::message::{Allowance, Body, Budget, Envelope, Facts, Headers, Replacement};
 
 /// The surroundings of an event: the message's state, macros, and modifications to ask for.
@@ -29,10 +33,83 @@ pub struct Context<'a, M> {
 /// What a handler can look at and not change.
 #[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
-    pub(crate) session: &'a FilterSession,
+    pub(crate) view: View<'a>,
     pub(crate) peer: &'a Peer,
     pub(crate) envelope: Option<&'a Envelope>,
     pub(crate) budget: &'a Budget,
+    pub(crate) mta: MtaHints,
+    /// How long the handler may take.
+    pub(crate) time: Duration,
+    /// A handler that is cancelled goes on with its message: only this one event is over.
+    pub(crate) goes_on: bool,
+}
+
+/// What of the session a filter sees: with several filters on one connection, each has a view of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// All macros.
+    pub(crate) macros: &'a MacroTable,
+    /// What is left of them for this filter, if that is less.
+    pub(crate) restricted: Option<Restricted<'a>>,
+    pub(crate) rules: EditRules,
+    pub(crate) stage: Option<Stage>,
+    pub(crate) in_message: bool,
+}
+
+/// The macros that a filter asked for, sorted out when it looks at them.
+#[derive(Clone, Copy)]
+pub(crate) struct Restricted<'a> {
+    pub(crate) lists: &'a MacroLists,
+    pub(crate) until: Option<Stage>,
+    pub(crate) table: &'a OnceLock<MacroTable>,
+}
+
+/// What is known of the MTA that edits of the header depend on.
+#[derive(Clone, Copy)]
+pub(crate) struct MtaHints {
+    /// Which one it is, if that was configured.
+    pub(crate) target: Option<Target>,
+    /// It sends macros with header fields.
+    pub(crate) header_macros: bool,
+    /// Edits are to be compared with what it would make of them.
+    pub(crate) strict: bool,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn of(session: &'a FilterSession) -> Self {
+        Self {
+            macros: session.macros(),
+            restricted: None,
+            rules: session.edit_rules(),
+            stage: session.waits_for(),
+            in_message: session.in_message(),
+        }
+    }
+
+    pub(crate) fn macros(&self) -> &'a MacroTable {
+        match self.restricted {
+            None => self.macros,
+            Some(Restricted { lists, until, table }) => {
+                table.get_or_init(|| self.macros.restricted(lists, until))
+            }
+        }
+    }
+}
+
+impl Surroundings<'_> {
+    /// Which MTA it is.
+    pub(crate) fn target(&self) -> Target {
+        self.mta.target(self.view.macros)
+    }
+}
+
+impl MtaHints {
+    /// Which MTA it is, as far as its macros at connect tell.
+    pub(crate) fn target(self, macros: &MacroTable) -> Target {
+        // Not by `get`, which tests take for the filter's.
+        let version = || macros.of_stage(Stage::Connect).find(|(name, _)| matches!(*name, b"v" | b"{v}"));
+        self.target.unwrap_or_else(|| Target::guess(version().map(|(_, value)| value), self.header_macros))
+    }
 }
 
 /// What is kept for a message.
@@ -57,6 +134,10 @@ impl<'a, M> Context<'a, M> {
             transaction: self.transaction,
             surroundings: self.surroundings,
         }
+    }
+
+    pub(crate) fn reborrow(&mut self) -> Context<'_, M> {
+        self.map_message(|message| message)
     }
 
     /// The MTA's end of the connection.
@@ -109,23 +190,29 @@ impl<'a, M> Context<'a, M> {
 
     /// Facts that the MTA tells in macros: queue id, TLS, who logged in.
     pub fn facts(&self) -> Facts<'a> {
-        Facts::new(self.surroundings.session.macros())
+        Facts::new(self.surroundings.view.macros())
     }
 
     /// The stage being handled; none for abort and close.
     pub fn stage(&self) -> Option<Stage> {
-        self.surroundings.session.waits_for()
+        self.surroundings.view.stage
+    }
+
+    /// How long the handler may take from its start, before the [failure policy](crate::Options::on_failure) answers
+    /// for it: for what a filter waits for, and would rather give up by itself.
+    pub fn time_limit(&self) -> Duration {
+        self.surroundings.time
     }
 
     /// The value of a macro, with or without braces around its name, if the MTA sent it.
     #[doc(alias = "smfi_getsymval")]
     pub fn macro_value(&self, name: &str) -> Option<&[u8]> {
-        self.surroundings.session.macros().get(name)
+        self.macros().get(name)
     }
 
     /// All macros that are visible now.
     pub fn macros(&self) -> &'a MacroTable {
-        self.surroundings.session.macros()
+        self.surroundings.view.macros()
     }
 
     /// The queue id, if the MTA told it yet. Postfix does after the first recipient.
@@ -135,7 +222,7 @@ impl<'a, M> Context<'a, M> {
 
     /// The actions that were negotiated.
     pub fn actions(&self) -> Actions {
-        self.surroundings.session.actions()
+        self.surroundings.view.rules.actions()
     }
 
     /// Modifications asked for so far, in order.
@@ -144,7 +231,15 @@ impl<'a, M> Context<'a, M> {
     }
 
     pub(crate) fn rules(&self) -> EditRules {
-        self.surroundings.session.edit_rules()
+        self.surroundings.view.rules
+    }
+
+    pub(crate) fn surroundings(&self) -> Surroundings<'a> {
+        self.surroundings
+    }
+
+    pub(crate) fn transaction(&mut self) -> &mut Transaction {
+        self.transaction
     }
 
     pub(crate) fn budget(&self) -> &'a Budget {
@@ -165,7 +260,7 @@ impl<'a, M> Context<'a, M> {
     ///
     /// As said at [`Context`].
     pub fn edit(&mut self, edit: Edit<Bytes>) -> Result<(), Misuse> {
-        if !self.surroundings.session.in_message() {
+        if !self.surroundings.view.in_message {
             return Err(Misuse::NotAtEndOfMessage);
         }
         self.transaction.edit(edit)
@@ -179,7 +274,7 @@ impl<'a, M> Context<'a, M> {
     /// As said at [`Context`].
     #[doc(alias = "smfi_replacebody")]
     pub fn set_body(&mut self, body: impl Into<Replacement>) -> Result<(), Misuse> {
-        if !self.surroundings.session.in_message() {
+        if !self.surroundings.view.in_message {
             return Err(Misuse::NotAtEndOfMessage);
         }
         self.transaction.replace_body(body.into())

@@ -8,16 +8,18 @@ mod transaction;
 
 use std::future::{Future, ready};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tamis_proto::{Needs, Offer, Verdict};
 
+pub(crate) use boxed::{AnyFilter, Handler};
 pub use boxed::{BoxFilter, BoxMessage};
 pub use collect::Collect;
 pub(crate) use collect::{Called, ask_for_version};
 pub use context::Context;
-pub(crate) use context::{MessageState, Surroundings};
+pub(crate) use context::{MessageState, MtaHints, Restricted, Surroundings, View};
 pub use transaction::NotCollected;
 pub(crate) use transaction::{Asked, Transaction};
 
@@ -115,8 +117,8 @@ pub struct Credentials {
 pub enum PeerAddress {
     /// Over TCP.
     Inet(SocketAddr),
-    /// Over the unix socket of this path.
-    Unix(PathBuf),
+    /// Over the unix socket of this path. Shared, as every connection to the socket has it.
+    Unix(Arc<Path>),
 }
 
 impl std::fmt::Display for PeerAddress {

@@ -27,6 +27,8 @@ pub(crate) struct Transaction {
     rules: EditRules,
     /// The filter deals with the space after the colon itself.
     own_space: bool,
+    /// Somebody else collects the body, and gives it at the end of the message.
+    is_given_body: bool,
 }
 
 /// The part of a message that a filter wants to see is not there.
@@ -65,6 +67,30 @@ impl Transaction {
         if collect.body {
             self.collector = Some(self.allowance(budget).collector());
         }
+    }
+
+    /// A message begins, of which this is to be kept; the body is collected elsewhere.
+    pub(crate) fn begin_without_body(&mut self, collect: Collect, rules: EditRules, own_space: bool) {
+        self.collect = collect;
+        self.rules = rules;
+        self.own_space = own_space;
+        self.is_given_body = true;
+        if collect.headers {
+            self.headers.allow(rules.actions());
+            self.headers.own_leading_space(own_space);
+        }
+    }
+
+    /// Gives the body that was collected elsewhere, if it could be.
+    pub(crate) fn give_body(&mut self, body: Option<Body>) {
+        self.complete = true;
+        self.body = body.filter(|_| self.collect.body);
+    }
+
+    /// Asks for modifications that were made elsewhere, in place of all others.
+    pub(crate) fn put_edits(&mut self, edits: Vec<Edit<Bytes>>, replacement: Option<Replacement>) {
+        self.edits = edits;
+        self.replacement = replacement;
     }
 
     /// Keeps what belongs to the message. `true` if [`kept`](Self::kept) has to be waited for before the next event.
@@ -113,7 +139,9 @@ impl Transaction {
         match &self.body {
             Some(body) => Ok(body),
             None if !self.collect.body => Err(NotCollected::Undeclared("body")),
-            None if self.collector.is_some() => Err(NotCollected::Early("body")),
+            None if self.collector.is_some() || self.is_given_body && !self.complete => {
+                Err(NotCollected::Early("body"))
+            }
             None => Err(NotCollected::Lost("body")),
         }
     }

@@ -257,7 +257,11 @@ impl Mail {
     async fn advance(&mut self) -> Result<(), BoxError> {
         if self.arriving.is_none() {
             let Self { slot, macros, .. } = self;
-            let event = poll_fn(|task| slot.poll_take(macros, task)).await?;
+            let (event, recipients) = poll_fn(|task| slot.poll_take(macros, task)).await?;
+            // Another filter of a chain has refused the last one.
+            while self.envelope.all_recipients().len() > recipients {
+                self.envelope.remove_last_recipient();
+            }
             self.stage = event.stage().expect("only stages are handed to a mail");
             self.envelope.observe(&event, Facts::new(&self.macros));
             self.transaction.keep(&event);

@@ -26,6 +26,21 @@ struct Function {
     slot: Slot,
 }
 
+/// A function at work. One that takes too long is dropped with this, and is not asked again; where the message goes on
+/// when the step is cancelled, it goes on too.
+struct Held<'a> {
+    function: Option<Function>,
+    place: Option<&'a mut Option<Function>>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let (Some(function), Some(place)) = (self.function.take(), self.place.take()) {
+            *place = Some(function);
+        }
+    }
+}
+
 /// What a step of the function came to.
 enum Came {
     /// It wants the next event, and says this to the one before.
@@ -59,16 +74,23 @@ where
         if !stage.in_message() {
             return Ok(Verdict::Continue);
         }
-        // It is held here meanwhile: one that takes too long is dropped with this, and is not asked again.
-        let mut function = match cx.message.function.take() {
+        let function = match cx.message.function.take() {
             _ if stage == Stage::Mail => self.begin(cx)?,
             Some(function) => {
-                function.slot.put(event, cx.macros());
+                // Others may have refused recipients.
+                let recipients =
+                    cx.envelope()?.all_recipients().len().saturating_sub(usize::from(stage == Stage::Rcpt));
+                function.slot.put(event, cx.macros(), recipients);
                 function
             }
             None => return Ok(self.settled(cx.message, stage)),
         };
-        match function.step().await {
+        let goes_on = cx.surroundings().goes_on;
+        let mut held = Held { function: Some(function), place: goes_on.then_some(&mut cx.message.function) };
+        let came = held.function.as_mut().expect("it was put there").step().await;
+        let function = held.function.take().expect("it stays there");
+        drop(held);
+        match came {
             Came::Further(verdict) => {
                 cx.message.function = Some(function);
                 Ok(verdict)

@@ -18,6 +18,8 @@ struct Inner {
     event: Option<Event>,
     /// Those that are visible with it, if others than before.
     macros: Option<MacroTable>,
+    /// How many recipients there were before it.
+    recipients: usize,
     /// The function waits for an event and there is none: it is done with the one before.
     waiting: bool,
     /// What the function said to the event that it took last.
@@ -35,8 +37,9 @@ struct Inner {
 
 impl Slot {
     /// Puts an event there for the function to take.
-    pub(super) fn put(&self, event: Event, macros: &MacroTable) {
+    pub(super) fn put(&self, event: Event, macros: &MacroTable, recipients: usize) {
         let mut inner = self.lock();
+        inner.recipients = recipients;
         // Header fields and pieces of a body come in thousands, and with macros that the end of the message has too.
         if !matches!(event, Event::Header(_) | Event::Body(_)) {
             inner.macros = Some(macros.clone());
@@ -49,7 +52,13 @@ impl Slot {
     }
 
     /// Takes the next event, on the function's side. Asking says that the one before is done with.
-    pub(super) fn poll_take(&self, macros: &mut MacroTable, task: &Task<'_>) -> Poll<Result<Event, Over>> {
+    ///
+    /// With it comes the number of recipients before it.
+    pub(super) fn poll_take(
+        &self,
+        macros: &mut MacroTable,
+        task: &Task<'_>,
+    ) -> Poll<Result<(Event, usize), Over>> {
         let mut inner = self.lock();
         if inner.over {
             return Poll::Ready(Err(Over));
@@ -59,7 +68,7 @@ impl Slot {
                 *macros = new;
             }
             (inner.answer, inner.answered) = (Verdict::Continue, false);
-            return Poll::Ready(Ok(event));
+            return Poll::Ready(Ok((event, inner.recipients)));
         }
         inner.waiting = true;
         inner.function = Some(task.waker().clone());

@@ -40,6 +40,13 @@ pub use path::{Recipient, Rejection, Sender};
 pub struct Envelope {
     client: Option<Client>,
     helo: Option<Text>,
+    /// Boxed, as an idle connection keeps the rest for long.
+    message: Option<Box<Paths>>,
+}
+
+/// Whom a message comes from and where it goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Paths {
     sender: Option<Sender>,
     recipients: Vec<Recipient>,
 }
@@ -57,17 +64,17 @@ impl Envelope {
 
     /// The sender.
     pub fn sender(&self) -> Option<&Sender> {
-        self.sender.as_ref()
+        self.message.as_ref()?.sender.as_ref()
     }
 
     /// The recipients, in their order, without those that the MTA [rejects](Recipient::is_rejected) itself.
     pub fn recipients(&self) -> impl Iterator<Item = &Recipient> + Clone {
-        self.recipients.iter().filter(|recipient| !recipient.is_rejected())
+        self.all_recipients().iter().filter(|recipient| !recipient.is_rejected())
     }
 
     /// All recipients that were seen, with those that the MTA rejects itself. It only tells of these if asked to.
     pub fn all_recipients(&self) -> &[Recipient] {
-        &self.recipients
+        self.message.as_ref().map_or(&[], |message| &message.recipients)
     }
 
     /// Takes note of what happened: keeps what belongs to the envelope, and forgets what an event ends. A new sender
@@ -83,10 +90,11 @@ impl Envelope {
             }
             Event::Mail(sender) => {
                 self.end_message();
-                self.sender = Some(sender.clone().into());
+                self.message.get_or_insert_default().sender = Some(sender.clone().into());
             }
             Event::Rcpt(recipient) => {
-                self.recipients.push(Recipient::new(recipient.clone(), facts.rejection()));
+                let recipient = Recipient::new(recipient.clone(), facts.rejection());
+                self.message.get_or_insert_default().recipients.push(recipient);
             }
             Event::Abort => self.end_message(),
             Event::Close => *self = Self::default(),
@@ -96,13 +104,12 @@ impl Envelope {
 
     /// Takes back the last recipient, as a verdict that refuses it asks for: the message will not go there.
     pub fn remove_last_recipient(&mut self) -> Option<Recipient> {
-        self.recipients.pop()
+        self.message.as_mut()?.recipients.pop()
     }
 
     /// Forgets the message, not its client.
     pub(crate) fn end_message(&mut self) {
-        self.sender = None;
-        self.recipients.clear();
+        self.message = None;
     }
 }
 
@@ -184,7 +191,8 @@ mod tests {
         assert_eq!(envelope.remove_last_recipient().unwrap().address().as_bytes(), b"<c@example.com>");
         assert_eq!(recipients(&envelope), ["<b@example.com>"]);
         let rejection = Rejection { status: "5.1.1".into(), text: "User unknown".into() };
-        envelope.recipients.push(Recipient::new(path("<d@example.com>"), Some(rejection)));
+        let rejected = Recipient::new(path("<d@example.com>"), Some(rejection));
+        envelope.message.as_mut().unwrap().recipients.push(rejected);
         assert_eq!((recipients(&envelope).len(), envelope.all_recipients().len()), (1, 2));
     }
 }

@@ -66,20 +66,19 @@ where
             }
             continue;
         }
-        let Ok(place) = Place::take(shared, &peer.address) else { continue };
+        let Ok(place) = Place::take(shared, peer) else { continue };
         shared.counters.opened();
-        let id = peer.id;
         // Of the highest level, as a span that is filtered out is missing in the lines about errors too.
-        let span = tracing::error_span!("connection", id);
-        let filter = match call::guard(|| make(&peer)) {
+        let span = tracing::error_span!("connection", id = place.peer().id);
+        let filter = match call::guard(|| make(place.peer())) {
             Ok(filter) => filter,
             Err(text) => {
                 tracing::error!(parent: &span, "no filter could be made: panic: {text}");
                 continue;
             }
         };
-        tracing::debug!(parent: &span, peer = %peer.address, "connection accepted");
-        let connection = Connection::new(stream, filter, peer, shared.clone(), place);
+        tracing::debug!(parent: &span, peer = %place.peer().address, "connection accepted");
+        let connection = Connection::new(stream, filter, shared.clone(), place);
         tasks.spawn(hold(connection).instrument(span));
     }
 }

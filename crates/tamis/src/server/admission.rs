@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::limits::Limit;
 use super::throttle::Throttle;
 use super::{Options, Shared};
-use crate::filter::PeerAddress;
+use crate::filter::{Peer, PeerAddress};
 
 /// The connections that are open.
 #[derive(Debug, Default)]
@@ -22,12 +22,12 @@ pub(super) struct Admission {
 struct Open {
     total: usize,
     /// Peers without a connection are not in it.
-    peers: HashMap<Peer, usize>,
+    peers: HashMap<Party, usize>,
 }
 
 /// Whose connections are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Peer {
+enum Party {
     Ip(IpAddr),
     /// Whoever uses unix sockets.
     Unix,
@@ -43,13 +43,22 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full(pub(super) Limit);
 
+impl Party {
+    fn of(address: &PeerAddress) -> Self {
+        match address {
+            PeerAddress::Inet(address) => Self::Ip(address.ip().to_canonical()),
+            PeerAddress::Unix(_) => Self::Unix,
+        }
+    }
+}
+
 impl Admission {
     fn open(&self) -> MutexGuard<'_, Open> {
         // Nothing in here panics.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, peer: Peer, options: &Options) -> Result<(), Full> {
+    fn take(&self, peer: Party, options: &Options) -> Result<(), Full> {
         let mut open = self.open();
         if open.total >= options.max_connections {
             return Err(Full(Limit::Connections));
@@ -63,7 +72,7 @@ impl Admission {
         Ok(())
     }
 
-    fn give_back(&self, peer: Peer) {
+    fn give_back(&self, peer: Party) {
         let mut open = self.open();
         open.total -= 1;
         if let Entry::Occupied(mut count) = open.peers.entry(peer) {
@@ -77,13 +86,9 @@ impl Admission {
 
 impl Place {
     /// Takes a place. If there is none, that is logged and counted.
-    pub(super) fn take(shared: &Arc<Shared>, address: &PeerAddress) -> Result<Self, Full> {
-        let peer = match address {
-            PeerAddress::Inet(address) => Peer::Ip(address.ip().to_canonical()),
-            PeerAddress::Unix(_) => Peer::Unix,
-        };
+    pub(super) fn take(shared: &Arc<Shared>, peer: Peer) -> Result<Self, Full> {
         let (admission, options) = (&shared.admission, &shared.options);
-        if let Err(full) = admission.take(peer, options) {
+        if let Err(full) = admission.take(Party::of(&peer.address), options) {
             shared.counters.exceed(full.0);
             let (throttle, what, limit) = match full.0 {
                 Limit::ConnectionsPerPeer => {
@@ -92,17 +97,23 @@ impl Place {
                 _ => (&admission.total, "", options.max_connections),
             };
             if let Some(more) = throttle.pass() {
-                tracing::warn!(peer = %address, "connection refused: {limit} connections{what} are open, the limit ({}){more}", full.0);
+                tracing::warn!(peer = %peer.address, "connection refused: {limit} connections{what} are open, the limit ({}){more}", full.0);
             }
             return Err(full);
         }
         Ok(Self { shared: shared.clone(), peer })
     }
+
+    /// Whose it is.
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.shared.bell.leave(self.peer.id);
         self.shared.counters.closed();
-        self.shared.admission.give_back(self.peer);
+        self.shared.admission.give_back(Party::of(&self.peer.address));
     }
 }

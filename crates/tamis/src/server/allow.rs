@@ -133,7 +133,7 @@ impl AllowList {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::path::Path;
 
     use super::*;
     use crate::filter::Credentials;
@@ -144,7 +144,7 @@ mod tests {
 
     fn unix(uid: u32, gid: u32) -> Peer {
         let credentials = Some(Credentials { uid, gid, pid: None });
-        Peer { id: 1, address: PeerAddress::Unix(PathBuf::new()), credentials }
+        Peer { id: 1, address: PeerAddress::Unix(Path::new("").into()), credentials }
     }
 
     #[test]

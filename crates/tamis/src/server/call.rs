@@ -18,7 +18,7 @@ use crate::stream::Stream;
 use crate::wire;
 
 /// How a handler ended.
-pub(super) enum Ended<T> {
+pub(crate) enum Ended<T> {
     Done(T),
     /// With this text.
     Panicked(String),
@@ -47,7 +47,7 @@ pub(super) struct Around<'a> {
 }
 
 /// Calls a plain function, catching its panic.
-pub(super) fn guard<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn guard<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panic_text(&*panic))
 }
 
@@ -93,7 +93,7 @@ pub(super) async fn run_alone<T>(handler: impl Future<Output = T>, limit: Durati
     timeout(limit, run_to_end(handler)).await.unwrap_or(Ended::TimedOut(limit))
 }
 
-pub(super) fn poll<T>(handler: Pin<&mut impl Future<Output = T>>, task: &mut Task<'_>) -> Poll<Ended<T>> {
+pub(crate) fn poll<F: Future + ?Sized>(handler: Pin<&mut F>, task: &mut Task<'_>) -> Poll<Ended<F::Output>> {
     match catch_unwind(AssertUnwindSafe(|| handler.poll(task))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(done)) => Poll::Ready(Ended::Done(done)),

@@ -1,18 +1,21 @@
 //! One connection of an MTA: what stays of it between messages, how long it may take, and how it ends.
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context as Task, Poll, ready};
 
 use tamis_proto::{FilterSession, Warning};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::Shared;
 use super::admission::Place;
+use super::bell::Ring;
 use super::budget::Held;
 use super::limits::Limit;
 use super::lost::Lost;
+use super::patience::Patience;
 use super::work::Quiet;
-use crate::filter::{Called, Collect, Filter, MessageState, Peer};
+use crate::filter::{Called, Collect, Filter, MessageState};
 use crate::message::Envelope;
 use crate::stream::Stream;
 
@@ -21,10 +24,10 @@ pub(super) struct Connection<F: Filter> {
     pub(super) stream: Stream,
     pub(super) session: FilterSession,
     pub(super) filter: F,
-    pub(super) peer: Peer,
     pub(super) shared: Arc<Shared>,
     pub(super) held: Held,
     accepted: Instant,
+    patience: Patience,
     /// What it did since others had the thread.
     pub(super) worked: usize,
     /// Something wrong with macros was logged.
@@ -37,7 +40,7 @@ pub(super) struct Connection<F: Filter> {
     /// Who sends to whom, if the filter wants to know.
     pub(super) envelope: Option<Box<Envelope>>,
     /// The last to be dropped: not before the filter is the connection counted as closed.
-    _place: Place,
+    pub(super) place: Place,
 }
 
 /// What the filter declared when it was asked for its needs.
@@ -53,8 +56,14 @@ pub(super) struct Declared {
     pub(super) own_space: bool,
 }
 
+/// Why an idle connection goes on.
+enum Idle {
+    Readable,
+    Drained,
+}
+
 impl<F: Filter> Connection<F> {
-    pub(super) fn new(stream: Stream, filter: F, peer: Peer, shared: Arc<Shared>, place: Place) -> Box<Self> {
+    pub(super) fn new(stream: Stream, filter: F, shared: Arc<Shared>, place: Place) -> Box<Self> {
         let mut session = FilterSession::new(shared.options.rules, shared.limits.clone());
         shared.witness.watch(&mut session);
         let held = Held::new(shared.clone());
@@ -63,24 +72,29 @@ impl<F: Filter> Connection<F> {
             stream,
             session,
             filter,
-            peer,
             shared,
             held,
             accepted,
+            patience: Patience::default(),
             worked: 0,
             warned: false,
             dead: false,
             declared: Declared::default(),
             header_macros: false,
             envelope: None,
-            _place: place,
+            place,
         })
     }
 
     /// Serves the connection to its end. Whatever happens, the filter is told about the end exactly once.
     pub(super) async fn run(mut self: Box<Self>) {
         let result = self.serve().await;
-        Box::pin(self.conclude(&mut MessageState::default())).await;
+        // Boxed, so that an idle connection does not take the room of what is needed at its end.
+        Box::pin(self.end(result)).await;
+    }
+
+    async fn end(mut self: Box<Self>, result: Result<(), Lost>) {
+        self.conclude(&mut MessageState::default()).await;
         let limit = result.as_ref().err().and_then(Limit::of);
         if let Some(limit) = limit {
             self.shared.counters.exceed(limit);
@@ -88,7 +102,7 @@ impl<F: Filter> Connection<F> {
         if let Err(lost) = &result {
             self.shared.witness.ended(lost);
         }
-        let (peer, limit) = (&self.peer.address, limit.map(tracing::field::display));
+        let (peer, limit) = (&self.place.peer().address, limit.map(tracing::field::display));
         match result {
             Ok(()) => tracing::debug!("connection closed"),
             Err(lost @ (Lost::Stopped | Lost::Idle(_))) => {
@@ -101,13 +115,12 @@ impl<F: Filter> Connection<F> {
     }
 
     async fn serve(&mut self) -> Result<(), Lost> {
+        let task = poll_fn(|task| Poll::Ready(task.waker().clone())).await;
+        self.shared.bell.wake(self.place.peer().id, task);
         loop {
-            tokio::select! {
-                biased;
-                () = self.shared.shutdown.draining() => return Ok(()),
-                ready = timeout(self.patience(None), self.stream.readable()) => {
-                    ready.map_err(|_| self.silent(None))??;
-                }
+            self.be_patient(None);
+            if let Idle::Drained = poll_fn(|task| self.poll_idle(task)).await? {
+                return Ok(());
             }
             // Boxed, so that an idle connection does not take the room of the largest handler.
             if let Quiet::Closed = Box::pin(self.work()).await? {
@@ -116,9 +129,28 @@ impl<F: Filter> Connection<F> {
         }
     }
 
-    /// How long to wait for the MTA, which may have begun a frame. No point in time, as times may have no end.
-    pub(super) fn patience(&self, frame: Option<Instant>) -> Duration {
+    /// Waits with nothing but what the connection has anyway.
+    fn poll_idle(&mut self, task: &mut Task<'_>) -> Poll<Result<Idle, Lost>> {
+        if self.shared.bell.is_rung(Ring::Drain) {
+            return Poll::Ready(Ok(Idle::Drained));
+        }
+        if let Poll::Ready(ready) = self.stream.poll_readable(task) {
+            ready?;
+            return Poll::Ready(Ok(Idle::Readable));
+        }
+        self.poll_silent(None, task).map(Err)
+    }
+
+    /// Ready when the time to wait is over, with what that means.
+    pub(super) fn poll_silent(&mut self, frame: Option<Instant>, task: &mut Task<'_>) -> Poll<Lost> {
+        ready!(self.patience.poll(task));
+        Poll::Ready(self.late(frame).unwrap_or(Lost::Idle(self.shared.options.idle_time)))
+    }
+
+    /// Begins to wait for the MTA, which may have begun a frame.
+    pub(super) fn be_patient(&mut self, frame: Option<Instant>) {
         let options = &self.shared.options;
+        // No points in time are compared, as times may have no end.
         let mut patience = options.idle_time;
         if !self.session.is_negotiated() {
             patience = patience.min(options.handshake_time.saturating_sub(self.accepted.elapsed()));
@@ -126,7 +158,7 @@ impl<F: Filter> Connection<F> {
         if let Some(began) = frame {
             patience = patience.min(options.frame_time.saturating_sub(began.elapsed()));
         }
-        patience
+        self.patience.set(patience);
     }
 
     /// What the MTA has no more time for.
@@ -141,11 +173,6 @@ impl<F: Filter> Connection<F> {
         }
     }
 
-    /// What it means that the time to wait is over.
-    pub(super) fn silent(&self, frame: Option<Instant>) -> Lost {
-        self.late(frame).unwrap_or(Lost::Idle(self.shared.options.idle_time))
-    }
-
     /// Logs what is tolerated, once: an MTA that cuts off macros does so at every step.
     pub(super) fn warn(&mut self) {
         let Some(warning) = self.session.warning() else { return };
@@ -155,7 +182,7 @@ impl<F: Filter> Connection<F> {
         }
         if matches!(warning, Warning::RefusesMail { .. }) || !std::mem::replace(&mut self.warned, true) {
             let limit = limit.map(tracing::field::display);
-            tracing::warn!(peer = %self.peer.address, limit, "MTA: {warning}");
+            tracing::warn!(peer = %self.place.peer().address, limit, "MTA: {warning}");
         }
     }
 }

@@ -8,8 +8,7 @@ use super::connection::{Connection, Declared};
 use super::lost::Lost;
 use super::step::around;
 use super::work::{Turn, Work};
-use crate::filter::{BoxError, Event, Filter, MessageState};
-use crate::message::compile::Target;
+use crate::filter::{BoxError, Event, Filter, MessageState, MtaHints};
 use crate::message::{BodyError, Envelope, Facts, Replacement};
 
 impl<F: Filter> Connection<F> {
@@ -55,13 +54,13 @@ impl<F: Filter> Connection<F> {
         stage: Stage,
         event: &Event,
     ) -> Ended<Result<(), BodyError>> {
-        let Self { stream, session, peer, shared, held, .. } = self;
+        let Self { stream, session, place, shared, held, .. } = self;
         let transaction = &mut work.message.transaction;
         if !transaction.keep(event) {
             return Ended::Done(Ok(()));
         }
         let mut pending = std::mem::take(session.output());
-        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, peer);
+        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, place.peer());
         let ended = call::run(transaction.kept(), around).await;
         *session.output() = pending;
         ended
@@ -70,11 +69,9 @@ impl<F: Filter> Connection<F> {
     /// Sends the modifications but for a new body, which is returned.
     pub(super) fn modify(&mut self, work: &mut Work<F>) -> Result<Option<Replacement>, BoxError> {
         let options = &self.shared.options;
-        let (macros, header_macros) = (self.session.macros(), self.header_macros);
-        // Not by `get`, which tests take for the filter's.
-        let version = || macros.of_stage(Stage::Connect).find(|(name, _)| matches!(*name, b"v" | b"{v}"));
-        let guess = || Target::guess(version().map(|(_, value)| value), header_macros);
-        let target = || options.mta.unwrap_or_else(guess);
+        let hints =
+            MtaHints { target: options.mta, header_macros: self.header_macros, strict: options.strict };
+        let target = || hints.target(self.session.macros());
         let transaction = std::mem::take(&mut work.message.transaction);
         let (edits, body) = transaction.into_edits(target, options.strict)?;
         for edit in edits {
@@ -111,7 +108,15 @@ impl<F: Filter> Connection<F> {
             envelope.observe(event, facts);
         } else {
             // It stays for long, and must not keep alive what was read with it.
-            envelope.observe(&event.clone().map(|bytes| Bytes::copy_from_slice(&bytes)), facts);
+            envelope.observe(&detached(event), facts);
         }
     }
+}
+
+/// The same event with a copy of its bytes, all in one piece.
+fn detached(event: &Event) -> Event {
+    let mut copy = Vec::new();
+    let _ = event.clone().map(|bytes| copy.extend_from_slice(&bytes));
+    let mut copy = Bytes::from(copy);
+    event.clone().map(|bytes| copy.split_to(bytes.len()))
 }

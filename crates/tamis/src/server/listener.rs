@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tamis_proto::address::SocketSpec;
@@ -23,7 +25,7 @@ pub struct Listener {
 #[derive(Debug)]
 enum Kind {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, _file: SocketFile },
+    Unix { listener: UnixListener, path: Arc<Path>, _file: SocketFile },
 }
 
 /// How sockets are made.
@@ -109,7 +111,7 @@ impl Listener {
         let kind = match (spec, address) {
             (SocketSpec::Unix(path), _) => {
                 let (listener, file) = unix::listen(path, spec, options)?;
-                Kind::Unix { listener, _file: file }
+                Kind::Unix { listener, path: path.as_path().into(), _file: file }
             }
             (_, Some(address)) => tcp(address, spec, options)?,
             (_, None) => unreachable!("only unix sockets have no address"),
@@ -140,9 +142,8 @@ impl Listener {
                 let _ = SockRef::from(&stream).set_keepalive(true);
                 Ok((Stream::Tcp(stream), PeerAddress::Inet(peer), None))
             }
-            Kind::Unix { listener, .. } => {
+            Kind::Unix { listener, path, .. } => {
                 let (stream, _) = listener.accept().await?;
-                let SocketSpec::Unix(path) = &self.spec else { unreachable!("made from a path") };
                 let credentials = stream.peer_cred().ok().map(|who| Credentials {
                     uid: who.uid(),
                     gid: who.gid(),

@@ -7,7 +7,7 @@ use tamis_proto::Stranger;
 
 /// Why a connection ends before the MTA said so.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Lost {
+pub(crate) enum Lost {
     #[error("{0}")]
     Protocol(#[from] tamis_proto::Error),
     #[error("{stranger}; it began with {said}")]

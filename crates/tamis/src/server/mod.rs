@@ -3,8 +3,9 @@
 mod accept;
 mod admission;
 mod allow;
+mod bell;
 mod budget;
-mod call;
+pub(crate) mod call;
 mod connection;
 mod counters;
 mod keeping;
@@ -12,6 +13,7 @@ mod limits;
 mod listener;
 mod lost;
 mod options;
+mod patience;
 mod resolve;
 mod shutdown;
 #[cfg(feature = "testing")]
@@ -37,6 +39,7 @@ use crate::message;
 use accept::accept;
 use admission::Admission;
 use allow::Hook;
+use bell::{Bell, Ring};
 use budget::Budget;
 
 pub use crate::permission::{in_usual_chroot, split_queue_directory};
@@ -46,8 +49,7 @@ pub use ipnet::IpNet;
 pub use limits::Limit;
 pub use listener::{BindError, BindOptions, Listener, bind, bind_with};
 pub use options::Options;
-pub use resolve::ResolveError;
-pub(crate) use resolve::resolve;
+pub use resolve::{ResolveError, resolve};
 pub use shutdown::Shutdown;
 #[cfg(feature = "testing")]
 pub(crate) use single::serve_single;
@@ -71,6 +73,7 @@ struct Shared {
     shutdown: Shutdown,
     counters: Counters,
     admission: Admission,
+    bell: Bell,
     budget: Budget,
     bodies: message::Budget,
     witness: Witness,
@@ -85,6 +88,7 @@ impl Shared {
             shutdown,
             counters,
             admission: Admission::default(),
+            bell: Bell::default(),
             budget: Budget::default(),
             witness,
         }
@@ -204,7 +208,7 @@ where
         let shared = Arc::new(Shared::new(options, shutdown.clone(), counters, Witness::default()));
         let connections = TaskTracker::new();
         // Connections are tasks of their own and would outlive this future.
-        let _stop = StopAtEnd(shutdown.clone());
+        let _stop = StopAtEnd(shared.clone());
         let mut accepting = JoinSet::new();
         for listener in listeners {
             let (make, hook) = (make.clone(), hook.clone());
@@ -225,6 +229,7 @@ where
                 shutdown.drain();
             }
         }
+        shared.bell.ring(Ring::Drain);
         while accepting.join_next().await.is_some() {}
         connections.close();
         tokio::select! {
@@ -235,6 +240,7 @@ where
             }
         }
         shutdown.stop();
+        shared.bell.ring(Ring::Stop);
         // Handlers of the end have a time limit of their own.
         let _ = timeout(Duration::from_secs(20), connections.wait()).await;
         result
@@ -242,10 +248,11 @@ where
 }
 
 /// Stops the connections when it is dropped.
-struct StopAtEnd(Shutdown);
+struct StopAtEnd(Arc<Shared>);
 
 impl Drop for StopAtEnd {
     fn drop(&mut self) {
-        self.0.stop();
+        self.0.shutdown.stop();
+        self.0.bell.ring(Ring::Stop);
     }
 }

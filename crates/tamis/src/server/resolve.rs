@@ -24,7 +24,11 @@ pub enum ResolveError {
 }
 
 /// Finds the address of a TCP specification; `None` for a unix socket. Name look-ups block.
-pub(crate) fn resolve(spec: &SocketSpec) -> Result<Option<SocketAddr>, ResolveError> {
+///
+/// # Errors
+///
+/// When the system knows no such host or service.
+pub fn resolve(spec: &SocketSpec) -> Result<Option<SocketAddr>, ResolveError> {
     let (host, port, v6) = match spec {
         SocketSpec::Unix(_) => return Ok(None),
         SocketSpec::Inet { host, port } => (host, port, false),

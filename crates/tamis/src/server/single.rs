@@ -21,8 +21,8 @@ pub(crate) async fn serve_single<F: Filter>(
     witness: Witness,
 ) {
     let shared = Arc::new(Shared::new(options, Shutdown::new(), Counters::default(), witness));
-    let Ok(place) = Place::take(&shared, &peer.address) else { return };
+    let Ok(place) = Place::take(&shared, peer) else { return };
     shared.counters.opened();
-    let span = tracing::error_span!("connection", id = peer.id);
-    hold(Connection::new(stream, filter, peer, shared, place)).instrument(span).await;
+    let span = tracing::error_span!("connection", id = place.peer().id);
+    hold(Connection::new(stream, filter, shared, place)).instrument(span).await;
 }

@@ -1,19 +1,23 @@
 //! One step of a session: an event, what the filter says to it, and what the MTA is told.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tamis_proto::{
     Event as Received, FilterSession, Misuse, Offer, Output, See, Sent, Stage, Verdict, trace,
 };
 
-use super::Shared;
 use super::budget::Held;
 use super::call::{self, Around, Ended};
 use super::connection::{Connection, Declared};
 use super::lost::Lost;
 use super::work::{Turn, Work};
-use crate::filter::{Asked, Called, Context, Event, Filter, MessageState, Now, Peer, Reply, Surroundings};
+use super::{Options, Shared};
+use crate::filter::{
+    Asked, Called, Context, Event, Filter, MessageState, MtaHints, Now, Peer, Reply, Surroundings, View,
+};
+use crate::message::Envelope;
 use crate::stream::Stream;
 
 impl<F: Filter> Connection<F> {
@@ -65,7 +69,7 @@ impl<F: Filter> Connection<F> {
     }
 
     async fn negotiate(&mut self, work: &mut Work<F>, offer: Offer) -> Result<(), Lost> {
-        let Self { stream, filter, peer, shared, held, .. } = self;
+        let Self { stream, filter, place, shared, held, .. } = self;
         let limit = shared.options.stage_time;
         let mut nothing = Output::default();
         let around = Around {
@@ -78,7 +82,7 @@ impl<F: Filter> Connection<F> {
             progress: None,
             write_time: shared.options.write_time,
             shutdown: &shared.shutdown,
-            id: peer.id,
+            id: place.peer().id,
         };
         // Called inside, so that a panic of what is no `async fn` is caught too.
         let asked = async { (filter.collect(), filter.negotiate(&offer).await) };
@@ -245,14 +249,14 @@ impl<F: Filter> Connection<F> {
 
     /// Has the filter handle an event that the MTA waits for, or may wait for.
     async fn call(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Ended<Reply> {
-        let Self { stream, session, filter, peer, shared, held, envelope, .. } = self;
+        let Self { stream, session, filter, place, shared, held, envelope, header_macros, .. } = self;
         let mut pending = std::mem::take(session.output());
-        let envelope = envelope.as_deref();
-        let mut cx =
-            Context::new(&mut work.message, Surroundings { session, peer, envelope, budget: &shared.bodies });
+        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
+        let mut cx = Context::new(&mut work.message, seen);
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
-                let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, peer);
+                let around =
+                    around(stage, stream, session, &mut pending, &mut work.buf, held, shared, place.peer());
                 call::run(async { filter.on(&mut cx, event).await }, around).await
             }
             Ok(Now::Done(reply)) => Ended::Done(reply),
@@ -268,9 +272,9 @@ impl<F: Filter> Connection<F> {
             return;
         }
         let name = event.name();
-        let Self { session, filter, peer, shared, envelope, .. } = self;
-        let envelope = envelope.as_deref();
-        let mut cx = Context::new(message, Surroundings { session, peer, envelope, budget: &shared.bodies });
+        let Self { session, filter, place, shared, envelope, header_macros, .. } = self;
+        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
+        let mut cx = Context::new(message, seen);
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
                 let handler = async { filter.on(&mut cx, event).await };
@@ -292,6 +296,35 @@ impl<F: Filter> Connection<F> {
         };
         tracing::error!("filter failed at {name}: {what}");
         self.shared.witness.failed(name, &what);
+    }
+}
+
+/// What a handler can look at now.
+fn surroundings<'a>(
+    session: &'a FilterSession,
+    peer: &'a Peer,
+    envelope: Option<&'a Envelope>,
+    shared: &'a Shared,
+    header_macros: bool,
+) -> Surroundings<'a> {
+    let Options { mta, strict, .. } = shared.options;
+    let view = View::of(session);
+    Surroundings {
+        time: time(view.stage, &shared.options),
+        view,
+        peer,
+        envelope,
+        budget: &shared.bodies,
+        mta: MtaHints { target: mta, header_macros, strict },
+        goes_on: false,
+    }
+}
+
+/// How long a handler may take.
+fn time(stage: Option<Stage>, options: &Options) -> Duration {
+    match stage {
+        Some(Stage::EndOfMessage) => options.end_of_message_time,
+        _ => options.stage_time,
     }
 }
 
@@ -317,10 +350,7 @@ pub(super) fn around<'a>(
         buf,
         held,
         read_ahead: options.read_ahead,
-        limit: match stage {
-            Stage::EndOfMessage => options.end_of_message_time,
-            _ => options.stage_time,
-        },
+        limit: time(Some(stage), options),
         progress: session.progress_frame().ok().map(|frame| (frame, options.progress_every)),
         write_time: options.write_time,
         shutdown: &shared.shutdown,

@@ -1,12 +1,15 @@
 //! The work on what a connection's MTA says: reading it, handling it frame by frame, and writing the answers.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
 use bytes::BytesMut;
 use tamis_proto::{FilterSession, Stranger, frame};
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
+use super::bell::Ring;
 use super::connection::Connection;
 use super::lost::Lost;
 use super::{Shared, call};
@@ -153,29 +156,33 @@ impl<F: Filter> Connection<F> {
             return Err(Lost::Buffers(self.shared.options.buffers));
         }
         let room = work.buf.capacity() - work.buf.len();
-        let count = loop {
-            let read = self.stream.try_read(&mut work.buf);
-            if matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
-                // The task is about to wait, and others have the thread anyway.
-                self.worked = 0;
+        let mut waits = false;
+        let count = poll_fn(|task| {
+            if waits && self.shared.bell.is_rung(Ring::Stop) {
+                return Poll::Ready(Err(Lost::Stopped));
             }
-            match read {
-                // The reactor only guessed. Waiting is for `serve`, which holds no buffer and hears of a drain.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && quiet => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
-                    biased;
-                    () = self.shared.shutdown.stopped() => return Err(Lost::Stopped),
-                    ready = timeout(self.patience(work.frame), self.stream.readable()) => {
-                        ready.map_err(|_| self.silent(work.frame))??;
-                    }
-                },
+            match self.stream.poll_read(&mut work.buf, task) {
                 // An end like any other; the session knows whether it is one too early.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break 0,
-                result => break result?,
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Poll::Ready(Ok(Some(0)));
+                }
+                Poll::Ready(read) => return Poll::Ready(Ok(Some(read?))),
+                Poll::Pending => {}
             }
-        };
-        work.busy = count == room;
-        Ok(Some(count))
+            // The task is about to wait, and others have the thread anyway.
+            self.worked = 0;
+            if quiet {
+                // The reactor only guessed. Waiting is for `serve`, which holds no buffer and hears of a drain.
+                return Poll::Ready(Ok(None));
+            }
+            if !std::mem::replace(&mut waits, true) {
+                self.be_patient(work.frame);
+            }
+            self.poll_silent(work.frame, task).map(Err)
+        })
+        .await?;
+        work.busy = count == Some(room);
+        Ok(count)
     }
 
     /// Handles everything in the buffer but a frame that is not whole yet.
@@ -189,7 +196,7 @@ impl<F: Filter> Connection<F> {
             // One handle for all that was read; what events hold on to are slices of it.
             let burst = work.buf.split_to(whole).freeze();
             if wire::enabled() {
-                wire::from_mta(Some(self.peer.id), &burst);
+                wire::from_mta(Some(self.place.peer().id), &burst);
             }
             let mut at = 0;
             loop {
@@ -240,7 +247,7 @@ impl<F: Filter> Connection<F> {
     pub(super) async fn flush(&mut self) -> Result<(), Lost> {
         let output = self.session.output();
         if wire::enabled() {
-            wire::from_filter(Some(self.peer.id), &wire::contents(output));
+            wire::from_filter(Some(self.place.peer().id), &wire::contents(output));
         }
         let Shared { options, shutdown, .. } = &*self.shared;
         call::write(&self.stream, output, options.write_time, shutdown).await

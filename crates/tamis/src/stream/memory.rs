@@ -4,9 +4,9 @@
 
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as Task, Poll, Waker};
 
 use bytes::{Buf, BufMut, BytesMut};
-use tokio::sync::Notify;
 
 /// Bytes that one direction holds before its writer has to wait, like a socket's buffer.
 const CAPACITY: usize = 128 * 1024;
@@ -20,11 +20,7 @@ pub(crate) struct Memory {
 
 /// One direction, with one reader and one writer.
 #[derive(Debug, Default)]
-struct Pipe {
-    content: Mutex<Content>,
-    readable: Notify,
-    writable: Notify,
-}
+struct Pipe(Mutex<Content>);
 
 #[derive(Debug, Default)]
 struct Content {
@@ -33,6 +29,8 @@ struct Content {
     finished: bool,
     /// The reader is gone.
     abandoned: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
 }
 
 impl Memory {
@@ -42,26 +40,26 @@ impl Memory {
         (Self { incoming: back.clone(), outgoing: there.clone() }, Self { incoming: there, outgoing: back })
     }
 
-    pub(super) async fn readable(&self) {
-        while !self.has_input() {
-            self.incoming.readable.notified().await;
-        }
+    pub(super) fn poll_readable(&self, task: &Task<'_>) -> Poll<()> {
+        let mut content = self.incoming.lock();
+        let ready = content.has_output();
+        wait_unless(ready, &mut content.reader, task)
     }
 
     pub(super) fn has_input(&self) -> bool {
-        let content = self.incoming.lock();
-        !content.bytes.is_empty() || content.finished
+        self.incoming.lock().has_output()
     }
 
-    pub(super) async fn writable(&self) {
-        while !self.outgoing.lock().takes_more() {
-            self.outgoing.writable.notified().await;
-        }
+    pub(super) fn poll_writable(&self, task: &Task<'_>) -> Poll<()> {
+        let mut content = self.outgoing.lock();
+        let ready = content.takes_more();
+        wait_unless(ready, &mut content.writer, task)
     }
 
     pub(super) fn finish(&self) {
-        self.outgoing.lock().finished = true;
-        self.outgoing.readable.notify_one();
+        let mut content = self.outgoing.lock();
+        content.finished = true;
+        wake(&mut content.reader);
     }
 
     /// Moves bytes into the spare room that the buffer has.
@@ -73,8 +71,7 @@ impl Memory {
         let count = content.bytes.len().min(buf.capacity() - buf.len());
         buf.put_slice(&content.bytes[..count]);
         content.bytes.advance(count);
-        drop(content);
-        self.incoming.writable.notify_one();
+        wake(&mut content.writer);
         Ok(count)
     }
 
@@ -91,31 +88,48 @@ impl Memory {
             let room = CAPACITY - content.bytes.len();
             content.bytes.extend_from_slice(&slice[..slice.len().min(room)]);
         }
-        let written = content.bytes.len() - before;
-        drop(content);
-        self.outgoing.readable.notify_one();
-        Ok(written)
+        wake(&mut content.reader);
+        Ok(content.bytes.len() - before)
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
         self.finish();
-        self.incoming.lock().abandoned = true;
-        self.incoming.writable.notify_one();
+        let mut content = self.incoming.lock();
+        content.abandoned = true;
+        wake(&mut content.writer);
     }
 }
 
 impl Pipe {
     fn lock(&self) -> MutexGuard<'_, Content> {
         // Nothing panics while it is held.
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Content {
+    fn has_output(&self) -> bool {
+        !self.bytes.is_empty() || self.finished
+    }
+
     fn takes_more(&self) -> bool {
         self.bytes.len() < CAPACITY || self.abandoned
+    }
+}
+
+fn wait_unless(ready: bool, place: &mut Option<Waker>, task: &Task<'_>) -> Poll<()> {
+    if ready {
+        return Poll::Ready(());
+    }
+    *place = Some(task.waker().clone());
+    Poll::Pending
+}
+
+fn wake(place: &mut Option<Waker>) {
+    if let Some(waker) = place.take() {
+        waker.wake();
     }
 }
 

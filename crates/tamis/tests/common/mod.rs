@@ -3,6 +3,7 @@
 
 pub mod frames;
 mod log;
+pub mod milter;
 mod mta;
 mod probe;
 

@@ -92,7 +92,7 @@ fn client_and_envelope_are_those_of_the_test() {
 
 #[test]
 fn factory_is_told_who_the_mta_is() {
-    let address = tamis::PeerAddress::Unix("/run/postfix.sock".into());
+    let address = tamis::PeerAddress::Unix(std::path::Path::new("/run/postfix.sock").into());
     let mta = Mta::postfix().peer(address.clone()).message(MESSAGE);
     let mut told = None;
     mta.run_blocking(|peer| {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use memchr::memchr_iter;
 
 use super::message::{Field, is_blank};
-use super::{Applied, Ignored, Profile, Refused};
+use super::{Applied, Ignored, Origin, Place, Profile, Refused};
 
 /// Fields that Sendmail knows as trace fields: its own are never replaced, there may be many of them.
 const TRACE: [&[u8]; 4] = [b"received", b"x400-received", b"via", b"mail-from"];
@@ -26,11 +26,18 @@ struct Entry {
     live: bool,
     /// Whether it counts for filters; Sendmail: came from the client or a filter and was not found deleted since.
     counted: bool,
+    origin: Origin,
+    /// Whether an edit found it.
+    edited: bool,
 }
 
 impl Entry {
     fn named(&self, name: &[u8]) -> bool {
         self.field.name.eq_ignore_ascii_case(name)
+    }
+
+    fn is_shown(&self) -> bool {
+        self.live && self.counted
     }
 
     /// Sendmail: a generated field, or the place of one, which a filter's field of that name takes over.
@@ -41,7 +48,14 @@ impl Entry {
 
 impl Headers {
     pub(super) fn new(profile: Profile, fields: Vec<Field>) -> Self {
-        let entries = fields.into_iter().map(|field| Entry { field, live: true, counted: true }).collect();
+        let entry = |(at, field)| Entry {
+            field,
+            live: true,
+            counted: true,
+            origin: Origin::Received(at),
+            edited: false,
+        };
+        let entries = fields.into_iter().enumerate().map(entry).collect();
         Self { profile, entries, own: 0, verbatim: false }
     }
 
@@ -49,6 +63,7 @@ impl Headers {
         self.own = count;
         for (at, entry) in self.entries.iter_mut().enumerate() {
             entry.counted = entry.live && at >= count;
+            entry.origin = at.checked_sub(count).map_or(Origin::Own, Origin::Received);
         }
     }
 
@@ -61,7 +76,13 @@ impl Headers {
         for name in names {
             let blank = Field { name, value: Bytes::new() };
             let applied = own.iter().position(|entry| entry.named(&blank.name)).map(|at| own.remove(at));
-            templates.push(applied.unwrap_or(Entry { field: blank, live: false, counted: false }));
+            templates.push(applied.unwrap_or(Entry {
+                field: blank,
+                live: false,
+                counted: false,
+                origin: Origin::Own,
+                edited: false,
+            }));
         }
         self.entries.splice(..0, own.into_iter().chain(templates));
     }
@@ -116,23 +137,44 @@ impl Headers {
                 self.add(name, value);
                 Applied::AddedInstead
             }
-            (Some(at), Profile::Postfix) => {
-                if value.is_empty() {
-                    self.entries.remove(at);
-                } else {
-                    self.entries[at] = self.entry(name, value); // with the filter's spelling of the name
-                }
+            (Some(at), Profile::Postfix) if value.is_empty() => {
+                self.entries.remove(at);
                 Applied::Done
             }
-            (Some(at), Profile::Sendmail) => {
-                if value.is_empty() {
-                    self.entries[at].live = false;
-                } else {
-                    self.set(at, value);
-                }
+            (Some(at), _) => {
+                self.change_at(at, name, value);
                 Applied::Done
             }
         })
+    }
+
+    /// Changes fields by their places among those that are shown, from the last to the first.
+    pub(super) fn change_shown<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        changes: impl IntoIterator<Item = (usize, N, V)>,
+    ) {
+        let shown: Vec<usize> = (0..self.entries.len()).filter(|at| self.entries[*at].is_shown()).collect();
+        for (place, name, value) in changes {
+            if let Some(at) = shown.get(place) {
+                self.change_at(*at, name.as_ref(), value.as_ref());
+            }
+        }
+        if self.profile == Profile::Postfix {
+            self.entries.retain(|entry| entry.live);
+        }
+    }
+
+    fn change_at(&mut self, at: usize, name: &[u8], value: &[u8]) {
+        if value.is_empty() {
+            self.entries[at].live = false;
+        } else if self.profile == Profile::Postfix {
+            // With the filter's spelling of the name.
+            let origin = self.entries[at].origin;
+            self.entries[at] = Entry { origin, edited: true, ..self.entry(name, value) };
+        } else {
+            self.set(at, value);
+        }
+        self.entries[at].edited = true;
     }
 
     /// Counts anew for the next filter: what Sendmail has deleted is no longer counted, but keeps its place.
@@ -143,7 +185,16 @@ impl Headers {
     }
 
     pub(super) fn shown(&self) -> impl Iterator<Item = &Field> {
-        self.entries.iter().filter(|entry| entry.live && entry.counted).map(|entry| &entry.field)
+        self.entries.iter().filter(|entry| entry.is_shown()).map(|entry| &entry.field)
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = Place<'_>> {
+        self.entries.iter().map(|entry| Place {
+            origin: entry.origin,
+            field: &entry.field,
+            live: entry.live,
+            edited: entry.edited,
+        })
     }
 
     pub(super) fn into_fields(self) -> Vec<Field> {
@@ -188,11 +239,12 @@ impl Headers {
         entry.live |= !value.is_empty();
         entry.field.value = value;
         entry.counted = true;
+        entry.edited = true;
     }
 
     fn entry(&self, name: &[u8], value: &[u8]) -> Entry {
         let field = Field { name: Bytes::copy_from_slice(name), value: self.value(value) };
-        Entry { field, live: true, counted: true }
+        Entry { field, live: true, counted: true, origin: Origin::Edit, edited: true }
     }
 
     /// The value as it will stand behind the colon.

@@ -103,6 +103,31 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// A place in an MTA's list of header fields: a field, or what Sendmail keeps of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Place<'a> {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The field. Its value begins with the space after the colon.
+    pub field: &'a Field,
+    /// Whether it is part of the message; Sendmail keeps the places of deleted and of default fields.
+    pub live: bool,
+    /// Whether an edit found it, or made it.
+    pub edited: bool,
+}
+
+/// Where a header field comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// It is the MTA's own, which filters are not shown.
+    Own,
+    /// It came with the message: its number among those that the first filter is shown, from 0.
+    Received(usize),
+    /// An edit made it.
+    Edit,
+}
+
 /// A message inside an MTA, open to the modifications of one filter after the other.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -214,6 +239,22 @@ impl Model {
     /// The header fields that a filter would be shown now, in order; see [`Field::wire_value`].
     pub fn shown(&self) -> impl Iterator<Item = &Field> {
         self.headers.shown()
+    }
+
+    /// The MTA's list of header fields: hidden and deleted ones count for insertions as long as they are in it.
+    pub fn places(&self) -> impl Iterator<Item = Place<'_>> {
+        self.headers.places()
+    }
+
+    /// Changes many fields at once, each given by its place among the [`shown`](Self::shown) ones with its name and its
+    /// new value; an empty one deletes it. It does what as many header changes do, in an order from the last field to
+    /// the first.
+    pub fn change_shown<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        changes: impl IntoIterator<Item = (usize, N, V)>,
+    ) {
+        self.close_body();
+        self.headers.change_shown(changes);
     }
 
     /// The envelope sender as it is now.

@@ -46,10 +46,10 @@ impl FilterSession {
     pub(super) fn answer(&mut self, stage: Stage, verdict: &Verdict, text: Option<&[u8]>) -> Sent {
         if stage == Stage::EndOfMessage {
             let new_body = std::mem::take(&mut self.new_body);
-            if let NewBody::Kept(pieces) = new_body
+            if let NewBody::Kept(Some(pieces)) = new_body
                 && !verdict.stops()
             {
-                edit::put_body(&mut self.output, pieces);
+                edit::put_body(&mut self.output, *pieces);
             }
         }
         let due = self.steps.answers(stage);
@@ -132,7 +132,9 @@ impl FilterSession {
         self.check_edit(&edit)?;
         match (self.without_space(edit), &mut self.new_body) {
             (_, NewBody::Begun) => return Err(Misuse::InsideBody),
-            (Edit::ReplaceBody(piece), NewBody::Kept(pieces)) if self.rules.body_last => pieces.push(piece),
+            (Edit::ReplaceBody(piece), NewBody::Kept(pieces)) if self.rules.body_last => {
+                pieces.get_or_insert_default().push(piece);
+            }
             (Edit::ReplaceBody(piece), _) => edit::put_body(&mut self.output, vec![piece]),
             (edit, _) => edit.encode(self.output.frames()),
         }
@@ -154,7 +156,7 @@ impl FilterSession {
         }
         self.check_edit(&Edit::ReplaceBody(&piece))?;
         let mut pieces = match std::mem::replace(&mut self.new_body, NewBody::Begun) {
-            NewBody::Kept(pieces) => pieces,
+            NewBody::Kept(pieces) => pieces.map_or_else(Vec::new, |pieces| *pieces),
             NewBody::Begun if piece.is_empty() => return Ok(()),
             NewBody::Begun => Vec::new(),
         };

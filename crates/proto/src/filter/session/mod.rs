@@ -48,6 +48,7 @@ use crate::stage::Stage;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct FilterSession {
     rules: Rules,
     limits: Arc<Limits>,
@@ -96,15 +97,16 @@ enum Waits {
 /// A replaced body, whose packets must not have anything between them.
 #[derive(Debug)]
 enum NewBody {
-    /// Kept back until the verdict; no pieces are no new body.
-    Kept(Vec<Bytes>),
+    /// Kept back until the verdict; no pieces are no new body. Boxed, as most sessions never have any.
+    #[expect(clippy::box_collection, reason = "an idle session is to be small")]
+    Kept(Option<Box<Vec<Bytes>>>),
     /// On its way already.
     Begun,
 }
 
 impl Default for NewBody {
     fn default() -> Self {
-        Self::Kept(Vec::new())
+        Self::Kept(None)
     }
 }
 

@@ -1,9 +1,12 @@
 //! [`MtaSession`]: commands in, bytes to the filter out; bytes from the filter in, verdicts and edits out.
 
 mod receive;
+mod script;
 mod send;
 
 use std::time::Instant;
+
+pub use script::Script;
 
 use super::config::MtaConfig;
 use crate::command::Command;
@@ -39,7 +42,7 @@ pub struct MtaSession {
 }
 
 /// What was agreed on, as far as the session needs it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Agreed {
     version: u32,
     actions: crate::negotiate::Actions,
@@ -224,9 +227,19 @@ impl MtaSession {
         self.phase == Phase::Closed
     }
 
+    /// Whether the filter's verdict on the message was its last word about it.
+    pub fn is_settled(&self) -> bool {
+        self.phase == Phase::Settled
+    }
+
     /// Whether the filter wants nothing more of this connection.
     pub fn sits_out(&self) -> bool {
         self.phase == Phase::SitsOut
+    }
+
+    /// The steps agreed on.
+    pub fn steps(&self) -> Steps {
+        self.agreed.steps
     }
 
     /// Largest payload that is accepted from the filter.
@@ -239,7 +252,8 @@ impl MtaSession {
         self.agreed.data_size
     }
 
-    fn in_message(&self) -> bool {
+    /// Whether the filter has a message open.
+    pub fn in_message(&self) -> bool {
         (Phase::Mail..=Phase::Body).contains(&self.phase)
     }
 

@@ -131,7 +131,9 @@ impl MtaSession {
                 Ok(MtaEvent::RefusedEdit(edit, Misuse::DisabledAction(action)))
             };
         }
-        Ok(match validate::received_edit(&edit) {
+        // What is sent on may be as unsafe as it was; only what no side of ours would send is not.
+        let checked = if self.config.relays { validate::edit(&edit) } else { validate::received_edit(&edit) };
+        Ok(match checked {
             Ok(()) => MtaEvent::Edit(edit),
             Err(invalid) => MtaEvent::RefusedEdit(edit, invalid.into()),
         })

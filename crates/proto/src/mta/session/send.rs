@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use super::{Edits, MtaSession, Phase, Turn, Waits};
+use bytes::Bytes;
+
+use super::{Agreed, Edits, MtaSession, Phase, Turn, Waits};
+use crate::codec;
 use crate::command::{Command, Header, Kind, Macros};
 use crate::edit::model::Profile;
 use crate::error::Misuse;
@@ -24,46 +27,72 @@ impl MtaSession {
         now: Instant,
     ) -> Result<Turn, Misuse> {
         let kind = command.kind();
+        self.check_turn(kind.name())?;
+        let Some(stage) = kind.stage() else { return self.send_bare(kind) };
+        let next = self.phase_after(stage).ok_or(Misuse::OutOfOrder(kind.name()))?;
+        let left_out = self.leaves_out(stage, next);
+        let turn = self.wire().put(command, macros, left_out, self.output.frames())?;
+        self.pass_on(stage, next, turn, now);
+        Ok(turn)
+    }
+
+    /// Sends a piece of the body without copying it; as [`send`](Self::send) otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_body(&mut self, piece: Bytes, now: Instant) -> Result<Turn, Misuse> {
+        let kind = Kind::Body;
+        self.check_turn(kind.name())?;
+        let next = self.phase_after(Stage::Body).ok_or(Misuse::OutOfOrder(kind.name()))?;
+        let left_out = self.leaves_out(Stage::Body, next);
+        let wire = self.wire();
+        let size = wire.check(&Command::Body(&piece))?;
+        let turn = wire.begin(kind, Stage::Body, size, None, left_out, self.output.frames())?;
+        if matches!(turn, Turn::Filter | Turn::Mta) {
+            self.output.frames().extend_from_slice(&codec::head(kind.code(), piece.len()));
+            self.output.push(piece);
+        }
+        self.pass_on(Stage::Body, next, turn, now);
+        Ok(turn)
+    }
+
+    /// Goes on after a command: the filter's turn, or the MTA's again.
+    fn pass_on(&mut self, stage: Stage, next: Phase, turn: Turn, now: Instant) {
+        self.enter(stage, next, turn != Turn::Unwanted);
+        if turn == Turn::Filter {
+            self.edits = Edits::default();
+            self.waits = Some(Waits { stage: Some(stage), since: now, alive: now });
+        }
+    }
+
+    /// Whether it is the MTA's turn.
+    pub(super) fn check_turn(&self, what: &'static str) -> Result<(), Misuse> {
         if self.phase == Phase::Closed {
             return Err(Misuse::Ended);
         }
         if self.waits.is_some() || self.phase == Phase::Fresh {
-            return Err(Misuse::OutOfOrder(kind.name()));
+            return Err(Misuse::OutOfOrder(what));
         }
-        let Some(stage) = kind.stage() else { return self.send_bare(kind) };
-        let next = self.phase_after(stage).ok_or(Misuse::OutOfOrder(kind.name()))?;
-        let size = self.check(command)?;
-        let over = self.phase == next && matches!(next, Phase::Settled | Phase::SitsOut);
-        let skipped = over || self.agreed.version < kind.since() || (stage == Stage::Body && self.skips_body);
-        let wanted = !skipped && self.agreed.steps.sends(stage);
-        let limit = self.agreed.data_size.bytes();
-        let too_long = wanted && size > limit;
-        if too_long && stage != Stage::Header {
-            return Err(Misuse::TooLong { length: size, limit });
-        }
-        let with_macros = !skipped && !too_long && (wanted || self.macros_without_command(stage));
-        if let Some(macros) = macros.filter(|_| with_macros) {
-            let length = macros.list.len() + 1;
-            if length > limit {
-                return Err(Misuse::TooLong { length, limit });
-            }
-            Command::Macros(Macros { code: kind.code(), list: &macros.list[..] })
-                .encode(self.output.frames());
-        }
-        self.enter(stage, next, wanted);
-        if !wanted {
-            return Ok(Turn::Unwanted);
-        }
-        if too_long {
-            return Ok(Turn::TooLong);
-        }
-        self.put(command);
-        if !self.agreed.steps.answers(stage) {
-            return Ok(Turn::Mta);
-        }
-        self.edits = Edits::default();
-        self.waits = Some(Waits { stage: Some(stage), since: now, alive: now });
-        Ok(Turn::Filter)
+        Ok(())
+    }
+
+    /// Whether a step is not for this filter any more: its verdict is known, or it has seen enough of the body.
+    pub(super) fn leaves_out(&self, stage: Stage, next: Phase) -> bool {
+        // Whether a command still belongs to a settled message is known to the session in front.
+        let settled = next == Phase::Settled && (stage.in_message() || !self.config.relays);
+        let over = self.phase == next && (settled || next == Phase::SitsOut);
+        over || (stage == Stage::Body && self.skips_body)
+    }
+
+    /// Sends macros by themselves, for a step that the filter does not get or ahead of one that it does.
+    ///
+    /// # Errors
+    ///
+    /// When a reply is due, or they exceed the packet size. Nothing is sent then.
+    pub fn send_macros(&mut self, macros: &Macros<Vec<u8>>) -> Result<(), Misuse> {
+        self.check_turn(Kind::Macros.name())?;
+        self.wire().put_macros(macros.code, macros, self.output.frames())
     }
 
     pub(super) fn enter(&mut self, stage: Stage, next: Phase, wanted: bool) {
@@ -81,42 +110,11 @@ impl MtaSession {
         self.phase = next;
     }
 
-    pub(super) fn put<B: AsRef<[u8]>>(&mut self, command: &Command<B>) {
-        match command {
-            Command::Header(header) => {
-                let (name, value) = (header.name.as_ref(), self.wire_value(header));
-                let header = Header { name, value: &value, implied_space: false };
-                Command::Header(header).encode(self.output.frames());
-            }
-            command => command.encode(self.output.frames()),
-        }
-    }
-
-    /// The space after a header's colon is part of the value only where that was agreed on (spec §2.8).
-    pub(super) fn wire_value<'h, B: AsRef<[u8]>>(&self, header: &'h Header<B>) -> Cow<'h, [u8]> {
-        if self.agreed.steps.contains(Steps::LEADING_SPACE) {
-            return header.spaced_value();
-        }
-        match header.value.as_ref() {
-            [b' ', rest @ ..] if !header.implied_space => Cow::Borrowed(rest),
-            value => Cow::Borrowed(value),
-        }
-    }
-
     pub(super) fn send_bare(&mut self, kind: Kind) -> Result<Turn, Misuse> {
         match kind {
             Kind::Abort => {
-                let open = self.in_message();
-                let had_message = open || matches!(self.phase, Phase::Ended | Phase::Settled);
-                // Postfix says it after every message, Sendmail only inside one or where one was discarded
-                // (spec §2.12, §3.2).
-                let says = match self.config.profile {
-                    Profile::Postfix => self.phase != Phase::SitsOut,
-                    Profile::Sendmail => open || self.phase == Phase::Settled && self.discarded,
-                };
-                if had_message {
-                    self.phase = Phase::Greeted;
-                }
+                let says = self.says_abort();
+                self.abort();
                 if !says {
                     return Ok(Turn::Unwanted);
                 }
@@ -138,12 +136,34 @@ impl MtaSession {
         }
     }
 
+    /// Postfix says it after every message, Sendmail only inside one or where one was discarded (spec §2.12, §3.2).
+    pub(super) fn says_abort(&self) -> bool {
+        match self.config.profile {
+            Profile::Postfix => self.phase != Phase::SitsOut,
+            Profile::Sendmail => self.in_message() || self.phase == Phase::Settled && self.discarded,
+        }
+    }
+
+    pub(super) fn abort(&mut self) {
+        if self.in_message() || matches!(self.phase, Phase::Ended | Phase::Settled) {
+            self.phase = Phase::Greeted;
+        }
+    }
+
+    /// How commands look on the wire of this session.
+    pub(super) fn wire(&self) -> Wire {
+        Wire { agreed: self.agreed, profile: self.config.profile }
+    }
+
     /// Where a stage leads from here; `None` if it does not follow.
     pub(super) fn phase_after(&self, stage: Stage) -> Option<Phase> {
         use Phase::{
             Body, Connected, Data, EndOfHeaders, Ended, Greeted, Headers, Mail, Negotiated, Rcpt, Settled,
             SitsOut,
         };
+        if self.config.relays {
+            return Some(self.relayed_phase_after(stage));
+        }
         let nobody_left = self.recipients > 0 && self.recipients == self.refused;
         Some(match (self.phase, stage) {
             (SitsOut, _) => SitsOut,
@@ -165,18 +185,117 @@ impl MtaSession {
         })
     }
 
+    /// Where a stage leads that may follow whatever was before.
+    fn relayed_phase_after(&self, stage: Stage) -> Phase {
+        match (self.phase, stage) {
+            (Phase::SitsOut, _) => Phase::SitsOut,
+            (phase, Stage::Unknown) => phase,
+            (Phase::Settled, stage) if stage.in_message() && stage != Stage::Mail => Phase::Settled,
+            (_, Stage::Connect) => Phase::Connected,
+            (_, Stage::Helo) => Phase::Greeted,
+            (_, Stage::Mail) => Phase::Mail,
+            (_, Stage::Rcpt) => Phase::Rcpt,
+            (_, Stage::Data) => Phase::Data,
+            (_, Stage::Header) => Phase::Headers,
+            (_, Stage::EndOfHeaders) => Phase::EndOfHeaders,
+            (_, Stage::Body) => Phase::Body,
+            (_, Stage::EndOfMessage) => Phase::Ended,
+        }
+    }
+}
+
+/// What decides how a command looks on the wire, whatever came before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wire {
+    agreed: Agreed,
+    profile: Profile,
+}
+
+impl Wire {
+    /// Writes a command with its macros, as far as the filter gets them, and says whose turn it is then.
+    pub(super) fn put<B: AsRef<[u8]>>(
+        self,
+        command: &Command<B>,
+        macros: Option<&Macros<Vec<u8>>>,
+        left_out: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Turn, Misuse> {
+        let kind = command.kind();
+        let stage = kind.stage().expect("commands with a payload of their own have a stage");
+        let turn = self.begin(kind, stage, self.check(command)?, macros, left_out, out)?;
+        if matches!(turn, Turn::Filter | Turn::Mta) {
+            match command {
+                Command::Header(header) => {
+                    let (name, value) = (header.name.as_ref(), self.value(header));
+                    Command::Header(Header { name, value: &value, implied_space: false }).encode(out);
+                }
+                command => command.encode(out),
+            }
+        }
+        Ok(turn)
+    }
+
+    /// Says whether the filter gets a command of this size, and writes the macros that come before it.
+    fn begin(
+        self,
+        kind: Kind,
+        stage: Stage,
+        size: usize,
+        macros: Option<&Macros<Vec<u8>>>,
+        left_out: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Turn, Misuse> {
+        let skipped = left_out || self.agreed.version < kind.since();
+        let wanted = !skipped && self.agreed.steps.sends(stage);
+        let limit = self.agreed.data_size.bytes();
+        let too_long = wanted && size > limit;
+        if too_long && stage != Stage::Header {
+            return Err(Misuse::TooLong { length: size, limit });
+        }
+        let with_macros = !skipped && !too_long && (wanted || self.macros_without_command(stage));
+        if let Some(macros) = macros.filter(|_| with_macros) {
+            self.put_macros(kind.code(), macros, out)?;
+        }
+        Ok(match wanted {
+            false => Turn::Unwanted,
+            true if too_long => Turn::TooLong,
+            true if self.agreed.steps.answers(stage) => Turn::Filter,
+            true => Turn::Mta,
+        })
+    }
+
+    fn put_macros(self, code: u8, macros: &Macros<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        let (length, limit) = (macros.list.len() + 1, self.agreed.data_size.bytes());
+        if length > limit {
+            return Err(Misuse::TooLong { length, limit });
+        }
+        Command::Macros(Macros { code, list: &macros.list[..] }).encode(out);
+        Ok(())
+    }
+
+    /// The space after a header's colon is part of the value only where that was agreed on (spec §2.8).
+    fn value<B: AsRef<[u8]>>(self, header: &Header<B>) -> Cow<'_, [u8]> {
+        if self.agreed.steps.contains(Steps::LEADING_SPACE) {
+            return header.spaced_value();
+        }
+        match header.value.as_ref() {
+            [b' ', rest @ ..] if !header.implied_space => Cow::Borrowed(rest),
+            value => Cow::Borrowed(value),
+        }
+    }
+
     /// Postfix and Sendmail send macros of envelope stages even when the filter does not want the stage
     /// (spec §2.14).
-    pub(super) fn macros_without_command(&self, stage: Stage) -> bool {
+    fn macros_without_command(self, stage: Stage) -> bool {
         match stage {
             Stage::Connect | Stage::Helo | Stage::Mail | Stage::Rcpt => true,
-            Stage::Data | Stage::Unknown => self.config.profile == Profile::Postfix,
+            Stage::Data | Stage::Unknown => self.profile == Profile::Postfix,
             _ => false,
         }
     }
 
     /// Size of the payload, if the command can be sent at all.
-    pub(super) fn check<B: AsRef<[u8]>>(&self, command: &Command<B>) -> Result<usize, Misuse> {
+    fn check<B: AsRef<[u8]>>(self, command: &Command<B>) -> Result<usize, Misuse> {
         let nul = |text: &B| memchr::memchr(0, text.as_ref()).is_some();
         let (bad, size) = match command {
             Command::Helo(text) | Command::Unknown(text) => (nul(text), text.as_ref().len() + 1),
@@ -187,7 +306,7 @@ impl MtaSession {
             }
             Command::Mail(path) | Command::Rcpt(path) => (nul(&path.address), path.payload_len()),
             Command::Header(header) => {
-                let (name, value) = (header.name.as_ref(), self.wire_value(header));
+                let (name, value) = (header.name.as_ref(), self.value(header));
                 (nul(&header.name) || nul(&header.value) || name.is_empty(), name.len() + value.len() + 2)
             }
             // MTAs put the last bytes into a packet of their own; libmilter answers twice otherwise.

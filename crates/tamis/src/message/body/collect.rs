@@ -98,6 +98,11 @@ impl BodyCollector {
         poll_fn(|task| self.poll_ready(task)).await
     }
 
+    /// Whether a piece can be put now.
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.place, Place::Memory(_) | Place::File(..))
+    }
+
     pub(super) fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), BodyError>> {
         match &mut self.place {
             Place::Memory(_) | Place::File(..) => Poll::Ready(Ok(())),

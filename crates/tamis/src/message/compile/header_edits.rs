@@ -14,7 +14,7 @@ use crate::message::{Header, HeaderId, Text};
 
 /// An index below all fields. Postfix on a machine of 32 bits takes none above 2^31 - 2, and Sendmail takes one above
 /// that for negative.
-const BOTTOM: u32 = 1 << 30;
+pub(super) const BOTTOM: u32 = 1 << 30;
 
 /// Makes the edits of header fields, in the order that both MTAs need.
 ///

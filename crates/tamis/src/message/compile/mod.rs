@@ -36,6 +36,7 @@ mod check;
 mod envelope;
 mod header_edits;
 mod layout;
+pub(crate) mod net;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -30,8 +30,8 @@ use crate::message::Text;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     host: Text,
+    /// Without its host.
     connect: Connect<Bytes>,
-    inet: Option<SocketAddr>,
 }
 
 impl Client {
@@ -50,12 +50,12 @@ impl Client {
     /// It is as the MTA has it: Postfix with IPv6 sockets may say `::ffff:192.0.2.1`, which
     /// [`to_canonical`](IpAddr::to_canonical) turns into IPv4.
     pub fn ip(&self) -> Option<IpAddr> {
-        self.inet.map(|inet| inet.ip())
+        self.inet().map(|inet| inet.ip())
     }
 
     /// The TCP port, if it is known.
     pub fn port(&self) -> Option<u16> {
-        self.inet.map(|inet| inet.port()).filter(|port| *port != 0)
+        self.inet().map(|inet| inet.port()).filter(|port| *port != 0)
     }
 
     /// The path of the unix socket over which the client came, which may be empty.
@@ -69,6 +69,13 @@ impl Client {
     /// The address as the MTA wrote it, such as `IPv6:2001:db8:0:0:0:0:0:1` by Sendmail.
     pub fn address_bytes(&self) -> &[u8] {
         self.connect.address()
+    }
+
+    fn inet(&self) -> Option<SocketAddr> {
+        match self.connect.client() {
+            command::Client::Inet(inet) => Some(inet),
+            _ => None,
+        }
     }
 }
 
@@ -89,12 +96,8 @@ impl fmt::Display for Client {
 }
 
 impl From<Connect<Bytes>> for Client {
-    fn from(connect: Connect<Bytes>) -> Self {
-        let inet = match connect.client() {
-            command::Client::Inet(inet) => Some(inet),
-            _ => None,
-        };
-        Self { host: connect.host.clone().into(), inet, connect }
+    fn from(mut connect: Connect<Bytes>) -> Self {
+        Self { host: std::mem::take(&mut connect.host).into(), connect }
     }
 }
 

@@ -336,3 +336,79 @@ fn a_skipped_body_is_not_sent_but_the_next_one_is() {
     assert_eq!(mta.run("BBE"), "E");
     assert_eq!(mta.run("MRTLNBBE"), "MRTLNBBE");
 }
+
+#[test]
+fn steps_that_are_sent_on_need_none_before_them() {
+    let config = MtaConfig::new(Profile::Sendmail).relaying();
+    for codes in ["E", "LBE", "RRE", "MBLUNE", "UTRM"] {
+        let mut mta = Mta::with(config, 6, Actions::CURRENT, Steps::NO_REPLIES);
+        for code in codes.chars() {
+            let due = code == 'E';
+            assert_eq!(mta.send(code), Ok(if due { Turn::Filter } else { Turn::Mta }), "{code} in {codes}");
+        }
+        assert_eq!(mta.letters(), codes);
+    }
+    // What ends early does so for the filter that sits behind, too.
+    let mut mta = Mta::with(config, 6, Actions::CURRENT, Steps::empty());
+    mta.run("R");
+    assert_eq!(mta.send('L'), Ok(Turn::Filter));
+    mta.verdict(b'a', b"");
+    assert!(mta.session.is_settled() && !mta.session.in_message());
+    assert_eq!((mta.send('B'), mta.send('E')), (Ok(Turn::Unwanted), Ok(Turn::Unwanted)));
+    assert_eq!(mta.send('U'), Ok(Turn::Filter), "it may be said after the message");
+    mta.verdict(b'c', b"");
+    assert_eq!(mta.send('A'), Ok(Turn::Unwanted));
+    mta.run("R");
+    assert!(mta.session.in_message());
+}
+
+#[test]
+fn values_that_are_sent_on_may_be_careless_but_not_the_rest() {
+    let config = MtaConfig::new(Profile::Sendmail);
+    for (config, taken) in [(config, false), (config.relaying(), true)] {
+        let mut mta = Mta::with(config, 6, Actions::CURRENT, Steps::empty());
+        mta.run("CHMRTLNB");
+        mta.send('E').unwrap();
+        let event = mta.reply(b'h', b"X\0a\r\n\tb\nc\0");
+        assert_eq!(matches!(event, MtaEvent::Edit(_)), taken);
+        assert!(matches!(mta.reply(b'h', b"X\nY\0z\0"), MtaEvent::RefusedEdit(..)));
+        assert!(matches!(mta.reply(b'+', b"<a@b>\n\0"), MtaEvent::RefusedEdit(..)));
+    }
+}
+
+#[test]
+fn pieces_of_the_body_can_be_sent_as_the_handles_they_are() {
+    let mut mta = Mta::new(Profile::Postfix, Steps::SKIP);
+    mta.run("CHMRTLN");
+    for length in [1, 5_000, 65_535] {
+        let piece = bytes::Bytes::from(vec![b'x'; length]);
+        assert_eq!(mta.session.send_body(piece.clone(), mta.now), Ok(Turn::Filter));
+        assert_eq!(mta.sent(), frame(b'B', &piece));
+        mta.verdict(b'c', b"");
+    }
+    let too_long = Misuse::TooLong { length: 65_536, limit: 65_535 };
+    assert_eq!(mta.session.send_body(vec![b'x'; 65_536].into(), mta.now), Err(too_long));
+    assert_eq!(mta.session.send_body(bytes::Bytes::new(), mta.now), Err(Misuse::BadText("body")));
+    assert_eq!(mta.sent(), b"");
+    mta.session.send_body("x".into(), mta.now).unwrap();
+    mta.sent();
+    mta.verdict(b's', b"");
+    assert_eq!(mta.session.send_body("x".into(), mta.now), Ok(Turn::Unwanted));
+    assert_eq!(mta.sent(), b"");
+}
+
+#[test]
+fn macros_can_be_sent_by_themselves_while_no_answer_is_due() {
+    let mut mta = Mta::new(Profile::Postfix, Steps::empty());
+    let macros = Macros::new(Kind::Rcpt, [("i", "1")]);
+    assert_eq!(mta.session.send_macros(&macros), Ok(()));
+    assert_eq!(mta.letters(), "DR");
+    let long = Macros::new(Kind::Rcpt, [("i", "x".repeat(65_535))]);
+    assert!(matches!(mta.session.send_macros(&long), Err(Misuse::TooLong { limit: 65_535, .. })));
+    mta.send('C').unwrap();
+    assert_eq!(mta.session.send_macros(&macros), Err(Misuse::OutOfOrder("macros")));
+    assert_eq!(mta.letters(), "C");
+    mta.verdict(b'c', b"");
+    mta.send('Q').unwrap();
+    assert_eq!(mta.session.send_macros(&macros), Err(Misuse::Ended));
+}

@@ -1,123 +1,19 @@
 //! The filter under test: a [`Script`] as a Tamis filter.
 
+mod kept;
+mod serving;
+
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tamis::proto::address::{Host, Port};
 use tamis::proto::command::{Client, Envelope};
-use tamis::server::{BindOptions, bind_with};
 use tamis::{
-    Actions, BoxError, Context, Event, Filter, MacroStage, Needs, Options, Reply, Server, Shutdown,
-    SmtpReply, SocketSpec, Verdict,
+    Actions, BoxError, Collect, Context, Event, Filter, MacroStage, Needs, Reply, SmtpReply, Verdict,
 };
-use tokio::runtime::{Builder, Runtime};
 
-use crate::host::{EventLog, FilterHost, Listen, RunningFilter};
-use crate::script::{Action, Attention, Edit, Position, Script, Stage, Verdict as Answer};
-
-/// Runs scripts on Tamis, in this process.
-#[derive(Debug, Default)]
-pub struct TamisHost;
-
-impl TamisHost {
-    /// A host with nothing running.
-    pub fn new() -> Self {
-        Self
-    }
-}
-
-impl FilterHost for TamisHost {
-    fn start(&self, script: &Script, listen: &Listen) -> Box<dyn RunningFilter> {
-        let mut filter = ScriptServer {
-            script: Arc::new(script.clone()),
-            log: EventLog::default(),
-            listen: listen.clone(),
-            running: None,
-        };
-        filter.restart();
-        Box::new(filter)
-    }
-}
-
-/// A script being served.
-struct ScriptServer {
-    script: Arc<Script>,
-    log: EventLog,
-    listen: Listen,
-    running: Option<Running>,
-}
-
-struct Running {
-    runtime: Runtime,
-    shutdown: Shutdown,
-    finished: mpsc::Receiver<()>,
-}
-
-impl RunningFilter for ScriptServer {
-    fn log(&self) -> &EventLog {
-        &self.log
-    }
-
-    fn kill(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.runtime.shutdown_timeout(Duration::from_secs(10));
-        }
-    }
-
-    fn restart(&mut self) {
-        assert!(self.running.is_none(), "restarted while it runs");
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let mut options = BindOptions::default();
-        // The MTA runs as another user.
-        options.unix_mode = 0o666;
-        let spec = spec(&self.listen);
-        let listeners = {
-            let _entered = runtime.enter();
-            bind_with(&[spec], options).unwrap_or_else(|error| panic!("{error}"))
-        };
-        let (script, log) = (self.script.clone(), self.log.clone());
-        let mut options = Options::default();
-        if let Some(progress) = script.needs.progress {
-            options.progress_every = progress;
-        }
-        let make = move |_: &tamis::Peer| ScriptFilter::new(script.clone(), log.clone());
-        let server = Server::new(make).options(options);
-        let shutdown = Shutdown::new();
-        let (done, finished) = mpsc::channel();
-        let stop = shutdown.clone();
-        runtime.spawn(async move {
-            server.serve(listeners, stop).await.expect("the listener keeps working");
-            let _ = done.send(());
-        });
-        self.running = Some(Running { runtime, shutdown, finished });
-    }
-
-    fn shutdown(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.shutdown.drain();
-            running.finished.recv().expect("serving ends");
-            running.runtime.shutdown_timeout(Duration::from_secs(10));
-        }
-    }
-}
-
-impl Drop for ScriptServer {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn spec(listen: &Listen) -> SocketSpec {
-    match listen {
-        Listen::Tcp(address) => {
-            let (host, port) = (Host::Ip(address.ip()), Port::Number(address.port()));
-            if address.is_ipv6() { SocketSpec::Inet6 { host, port } } else { SocketSpec::Inet { host, port } }
-        }
-        Listen::Unix(path) => SocketSpec::Unix(path.clone()),
-    }
-}
+pub use self::serving::{RunningChain, TamisHost};
+use crate::host::EventLog;
+use crate::script::{Action, Attention, Edit, KeptEdit, Position, Script, Stage, Verdict as Answer};
 
 /// A script in one connection.
 pub(crate) struct ScriptFilter {
@@ -160,7 +56,7 @@ impl ScriptFilter {
                 (Stage::Header, header.name.clone())
             }
             Event::Body(piece) => {
-                log.body(piece.len());
+                log.body(piece);
                 (Stage::Body, Bytes::new())
             }
             Event::Unknown(line) => {
@@ -185,6 +81,20 @@ impl ScriptFilter {
     fn plain(&self, name: &str, stage: Stage) -> (Stage, Bytes) {
         self.log.plain(name);
         (stage, Bytes::new())
+    }
+
+    /// Writes down what the library kept of the message.
+    async fn note_kept(&self, cx: &Context<'_, BytesMut>) -> Result<(), BoxError> {
+        if self.script.keeps_headers() {
+            for header in cx.headers()?.iter() {
+                self.log.field(header.name().as_bytes(), header.value().as_bytes());
+            }
+        }
+        if self.script.keeps_body() {
+            let body = cx.body()?;
+            self.log.kept_body(&body.to_bytes(usize::MAX).await?);
+        }
+        Ok(())
     }
 
     fn collects_body(&self) -> bool {
@@ -222,16 +132,31 @@ impl Filter for ScriptFilter {
         needs
     }
 
+    fn collect(&self) -> Collect {
+        let mut collect = Collect::nothing();
+        if self.script.keeps_headers() {
+            collect = collect.headers();
+        }
+        if self.script.keeps_body() {
+            collect = collect.body();
+        }
+        collect
+    }
+
     async fn on(&mut self, cx: &mut Context<'_, BytesMut>, event: Event) -> Reply {
         if let (Event::Body(piece), true) = (&event, self.collects_body()) {
             cx.message.extend_from_slice(piece);
         }
         let Some((stage, argument)) = self.note(cx, &event) else { return Ok(Verdict::Continue) };
+        if stage == Stage::EndOfMessage {
+            self.note_kept(cx).await?;
+        }
         let script = self.script.clone();
         for action in script.actions(&mut self.position, stage, &argument) {
             match action {
                 Action::Sleep(time) => tokio::time::sleep(*time).await,
                 Action::Edit(edit) => apply(cx, edit)?,
+                Action::Kept(edit) => kept::apply(cx, edit).await?,
                 Action::Macro(name) => self.log.macro_value(name, cx.macro_value(name)),
                 Action::Verdict(verdict) => return tamis_verdict(verdict),
             }
@@ -274,7 +199,12 @@ fn apply(cx: &mut Context<'_, BytesMut>, edit: &Edit) -> Result<(), BoxError> {
 
 fn actions(script: &Script) -> Actions {
     script.all_actions().fold(Actions::empty(), |all, action| {
-        let Action::Edit(edit) = action else { return all };
+        let edit = match action {
+            Action::Edit(edit) => edit,
+            Action::Kept(KeptEdit::ExtendBody(_)) => return all | Actions::REPLACE_BODY,
+            Action::Kept(_) => return all | Actions::ADD_HEADERS | Actions::CHANGE_HEADERS,
+            _ => return all,
+        };
         all | match edit {
             Edit::AddHeader { .. } | Edit::InsertHeader { .. } => Actions::ADD_HEADERS,
             Edit::ChangeHeader { .. } => Actions::CHANGE_HEADERS,

@@ -1,0 +1,127 @@
+//! The record of a message: what each filter said and did, how long it took, and how it failed.
+
+use std::fmt::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tamis_proto::{Edit, Stage, Verdict};
+
+/// What became of a message in a chain: handed to an [`Observer`] when it is over, and logged as one line.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Record {
+    /// The MTA's name for the message, if it told it.
+    pub queue_id: Option<Bytes>,
+    /// What the MTA was told at last, and where; none for a message that was given up.
+    pub verdict: Option<(Stage, Verdict)>,
+    /// Each filter, in the order of the chain.
+    pub filters: Vec<FilterRecord>,
+    /// What filters of a parallel chain changed against each other.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// What one filter did about a message.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct FilterRecord {
+    /// Its name in the chain.
+    pub name: Arc<str>,
+    /// It was run without effect.
+    pub dry_run: bool,
+    /// How often it was called.
+    pub calls: u32,
+    /// How long it took in all.
+    pub time: Duration,
+    /// The stage at which it took longest, and how long.
+    pub slowest: Option<(Stage, Duration)>,
+    /// Its last verdict but continue, and where.
+    pub verdict: Option<(Stage, Verdict)>,
+    /// What it asked for, without a new body.
+    pub edits: Vec<Edit<Bytes>>,
+    /// It asked for a new body.
+    pub new_body: bool,
+    /// Where and how it failed.
+    pub failure: Option<(&'static str, String)>,
+}
+
+/// Two filters of a parallel chain that changed the same thing; the second counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Conflict {
+    /// What both changed.
+    pub what: String,
+    /// The filter that is earlier in the chain.
+    pub first: Arc<str>,
+    /// The one whose change counts.
+    pub second: Arc<str>,
+}
+
+/// Somebody who is told what became of each message.
+pub trait Observer: Send + Sync + 'static {
+    /// Is told about a message that is over.
+    fn message(&self, record: &Record);
+}
+
+impl<F: Fn(&Record) + Send + Sync + 'static> Observer for F {
+    fn message(&self, record: &Record) {
+        self(record);
+    }
+}
+
+impl Record {
+    /// Writes the one line.
+    pub(super) fn log(&self) {
+        let queue_id = self.queue_id.as_deref().map(|id| id.escape_ascii().to_string());
+        let (stage, verdict) = match &self.verdict {
+            Some((stage, verdict)) => (stage.name(), verdict.to_string()),
+            None => ("-", "given up".to_owned()),
+        };
+        let mut filters = String::new();
+        for filter in &self.filters {
+            let separator = if filters.is_empty() { "" } else { ", " };
+            // A string takes all.
+            let _ = write!(filters, "{separator}{filter}");
+        }
+        tracing::info!(target: TARGET, queue_id, stage, verdict, filters, "message");
+    }
+}
+
+/// Where the line of each message goes.
+pub(super) const TARGET: &str = "tamis::chain::record";
+
+impl FilterRecord {
+    pub(super) fn called(&mut self, stage: Stage, time: Duration) {
+        self.calls += 1;
+        self.time += time;
+        if self.slowest.is_none_or(|(_, slowest)| time > slowest) {
+            self.slowest = Some((stage, time));
+        }
+    }
+}
+
+impl fmt::Display for FilterRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if self.dry_run {
+            f.write_str(" (dry run)")?;
+        }
+        match &self.verdict {
+            Some((stage, verdict)) => write!(f, ": {verdict} at {stage}")?,
+            None if self.calls == 0 => f.write_str(": not asked")?,
+            None => f.write_str(": continue")?,
+        }
+        if let Some((stage, failure)) = &self.failure {
+            write!(f, ", failed at {stage}: {failure}")?;
+        }
+        let edits = self.edits.len() + usize::from(self.new_body);
+        if edits > 0 {
+            write!(f, ", {edits} edits")?;
+        }
+        write!(f, ", {:?}", self.time)?;
+        match self.slowest {
+            Some((stage, time)) if time > Duration::from_millis(1) => write!(f, " ({time:?} at {stage})"),
+            _ => Ok(()),
+        }
+    }
+}
