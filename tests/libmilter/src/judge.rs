@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use similar::TextDiff;
 
+use crate::accept;
 use crate::library::Library;
 use crate::probe::{Probe, Transcript};
 use crate::rewrite;
-use crate::rules::{self, Rule};
+use crate::rules::Rule;
 use crate::session::{Session, Setup};
 
 /// A probe on each library.
@@ -72,7 +73,7 @@ impl Pair {
         if strict {
             return Judgement::Different(format!("not the same\n{}", both.difference()));
         }
-        match rules::judge(self, session, &both) {
+        match accept::judge(self, session, &both) {
             Ok(rule) => Judgement::Accepted(rule),
             Err(reason) => Judgement::Different(format!("{reason}\n{}", both.difference())),
         }

@@ -28,8 +28,9 @@ fn opendkim_signs_mail_that_passes_through_postfix() {
         let mut milter = opendkim::start(library, folder.path(), opendkim::SIGNS, &socket);
         milter.listens(site.milter);
         let text = opendkim::volatile(&site.send(&["hello", "again"], "bob@example.org"));
-        // Its folding puts the first line of the signature elsewhere on another day.
-        mask(&text, "\\tb=", &['\n'])
+        let text = mask(&text, "\\tb=", &['\n']);
+        // The signature goes on in lines of its own.
+        text.split_inclusive('\n').filter(|line| !line.starts_with("| \\t ")).collect()
     });
 }
 
