@@ -41,7 +41,7 @@ pub(crate) enum Step {
 }
 
 /// Every step, in the order in which they run.
-pub(crate) const ALL: [Step; 11] = [
+pub(crate) const ALL: [Step; 12] = [
     Step::Setup,
     Step::Fmt,
     Step::Clippy,
