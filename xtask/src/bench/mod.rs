@@ -113,13 +113,8 @@ fn measure(
     options: &Options,
 ) -> Result<Table> {
     let load = if options.quick { scenario.load.brief() } else { scenario.load };
-    let rounds = match scenario.unit {
-        // Times for so much memory come in clusters; it takes more runs for a median that stays.
-        Unit::Body if !options.quick => 2 * options.rounds() + 1,
-        _ => options.rounds(),
-    };
     let task = |peer: &Peer| scenario.task(peer).expect("peers were chosen by this");
-    let samples = interleaved(bench, scenario.name, rounds, peers, |peer| (task(peer), load))?;
+    let samples = interleaved(bench, scenario.name, options.rounds(), peers, |peer| (task(peer), load))?;
     let mut rows = Vec::new();
     for (&peer, sample) in peers.iter().zip(samples) {
         let counts = if options.quick || scenario.unit == Unit::IdleConnection {

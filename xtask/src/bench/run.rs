@@ -157,7 +157,7 @@ impl Server<'_> {
     }
 
     fn run(&self, load: &Load, options: &[&str]) -> Result<Vec<u8>> {
-        let mut command = self.bench.command(LOAD_CPU);
+        let mut command = self.bench.command(if load.one_cpu { SERVER_CPU } else { LOAD_CPU });
         command.arg(self.bench.built.tamis()).args(["bench", "--json", "--to"]);
         command.arg(format!("unix:{}", self.socket.display()));
         output(command.args(load.options()).args(options))

@@ -28,7 +28,12 @@ struct Transcript {
     said: Vec<Said>,
     /// All pieces of a new body.
     body: Vec<u8>,
+    /// Of everything.
+    bytes: usize,
 }
+
+/// Bytes that may be said about the first message.
+const MOST: usize = 1 << 30;
 
 #[derive(Debug, PartialEq)]
 enum Said {
@@ -56,12 +61,22 @@ impl Course {
 }
 
 impl Check {
-    pub(super) fn edit(&mut self, course: &mut Course, edit: Edit<&[u8]>) {
+    /// # Errors
+    ///
+    /// When the filter says more about the first message than can be kept.
+    pub(super) fn edit(&mut self, course: &mut Course, edit: Edit<&[u8]>) -> Result<(), String> {
+        if !self.learned {
+            self.first.bytes += edit.payload_len() + size_of::<Said>();
+            if self.first.bytes > MOST {
+                return Err(format!("modifications of the first message exceed {MOST} bytes"));
+            }
+        }
         match edit {
             Edit::ReplaceBody(piece) if self.learned => self.compare_body(course, piece),
             Edit::ReplaceBody(piece) => self.first.add_body(piece),
             edit => self.say(course, Said::Edit(edit.map(Bytes::copy_from_slice))),
         }
+        Ok(())
     }
 
     pub(super) fn verdict(&mut self, course: &mut Course, stage: Stage, verdict: &Verdict) {

@@ -56,12 +56,6 @@ pub(crate) struct Args {
     #[arg(long = "as", value_name = "MTA", default_value = "postfix")]
     mta: Mta,
 
-    #[command(flatten)]
-    amount: Amount,
-
-    #[command(flatten)]
-    message: MessageArgs,
-
     /// Verifies that the filter says the same about each message: the same verdicts at the same stages, and byte for
     /// byte the same modifications as for the first one, which is sent alone.
     ///
@@ -89,6 +83,12 @@ pub(crate) struct Args {
     /// Shows no progress; it is shown on stderr where that is a terminal.
     #[arg(long, short)]
     quiet: bool,
+
+    #[command(flatten)]
+    amount: Amount,
+
+    #[command(flatten)]
+    message: MessageArgs,
 }
 
 /// How much of everything.
@@ -119,7 +119,8 @@ struct Amount {
     #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = units::count_or_none)]
     idle: usize,
 
-    /// Messages before measuring; a tenth of all and 1000 at the most, or a tenth of the time, if left out.
+    /// Messages before measuring. If left out, a tenth of all, but not more than 1000, than a tenth of the time or than
+    /// a second of the rate allows.
     #[arg(long, value_name = "NUMBER")]
     warmup: Option<u64>,
 }
@@ -165,6 +166,8 @@ enum Mta {
 
 /// Messages if neither their number nor the time is set.
 const MESSAGES: u64 = 10_000;
+/// Bytes that a new body may have beyond four times the old one.
+const NEW_BODY: u64 = 64 << 20;
 /// Most messages of a warm-up that nobody asked for.
 const WARM_UP: u64 = 1_000;
 
@@ -189,7 +192,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 impl Args {
     fn config(&self) -> MtaConfig {
-        let config = MtaConfig::new(self.mta.profile()).with_body_limit(u64::MAX);
+        let new_body = self.message.body.saturating_mul(4).saturating_add(NEW_BODY);
+        let config = MtaConfig::new(self.mta.profile()).with_body_limit(new_body);
         match self.timeout {
             Some(time) => config.with_timeouts(Timeouts::all(time)),
             None => config,
@@ -212,9 +216,16 @@ impl Amount {
     }
 
     fn warm_up(&self) -> Stint {
-        let messages = self.warmup.unwrap_or(WARM_UP.min(self.most_messages() / 10));
         let time = self.seconds.filter(|_| self.warmup.is_none()).map(|time| time / 10);
-        Stint::new(messages, time, self.rate)
+        Stint::new(self.warm_up_messages(), time, self.rate)
+    }
+
+    fn warm_up_messages(&self) -> u64 {
+        let most = WARM_UP.min(self.most_messages() / 10);
+        // At a fixed rate nobody wants to wait for more than a second.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // rates are bounded
+        let most = self.rate.map_or(most, |rate| most.min(rate as u64));
+        self.warmup.unwrap_or(most)
     }
 }
 

@@ -6,8 +6,6 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use nix::time::{ClockId, clock_getcpuclockid};
-use nix::unistd::Pid;
 
 /// A process and its descendants.
 #[derive(Clone, Copy, Debug)]
@@ -76,12 +74,11 @@ impl Process {
     }
 
     fn add(self, usage: &mut Usage) -> io::Result<()> {
+        let time = cpu_time(self.pid)?;
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
         let [user, system, user_ended, system_ended] = ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        // Threads that have ended count here, unlike in the files of each thread.
-        let time = clock_getcpuclockid(Pid::from_raw(self.pid)).and_then(ClockId::now)?;
-        let nanoseconds = u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX);
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let (user, system) = (user + user_ended, system + system_ended);
         let ended = user_ended + system_ended;
         usage.each.insert(self.pid, Times { nanoseconds, user, system, ended });
@@ -133,6 +130,24 @@ pub(super) fn own() -> Spent {
     Spent { user: time(usage.user_time()), system: time(usage.system_time()) }
 }
 
+/// The CPU time of a process. Threads that have ended count too, unlike in the files of each thread.
+#[cfg(target_os = "linux")]
+fn cpu_time(pid: i32) -> io::Result<Duration> {
+    use nix::errno::Errno;
+    use nix::time::{ClockId, clock_getcpuclockid};
+    use nix::unistd::Pid;
+    let time = clock_getcpuclockid(Pid::from_raw(pid)).and_then(ClockId::now);
+    time.map(Duration::from).map_err(|error| match error {
+        Errno::ESRCH | Errno::EINVAL => io::ErrorKind::NotFound.into(),
+        error => error.into(),
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cpu_time(_pid: i32) -> io::Result<Duration> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "only Linux tells what other processes take"))
+}
+
 /// Clock ticks in user and system mode out of `/proc/PID/stat`, and those of children that have ended.
 fn ticks(stat: &str) -> Option<[u64; 4]> {
     // The name before may hold anything, parentheses too.
@@ -174,6 +189,7 @@ mod tests {
     fn shell(script: &str) -> (Child, Process, Usage) {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("read go; {script}")]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        shell.stderr(Stdio::null());
         let mut shell = shell.spawn().unwrap();
         let process = Process::find(i32::try_from(shell.id()).unwrap()).unwrap();
         let before = process.usage().unwrap();

@@ -26,6 +26,9 @@ fn help_documents_exit_codes_and_gives_examples() {
     {
         assert!(help.contains(part), "{part:?} in {help}");
     }
+    let (options, load) = help.split_once("\nLoad:\n").expect("the load has a heading of its own");
+    assert!(options.contains("--expect <WHAT>") && !options.contains("--connections"), "{help}");
+    assert!(load.contains("--connections <NUMBER>") && !load.contains("--check\n"), "{help}");
     assert_eq!(run([]).code, 2);
 }
 

@@ -24,16 +24,21 @@ pub enum OnFailure {
 }
 
 impl OnFailure {
+    /// Whether mail is refused.
+    pub(super) const fn refuses(self, can_hold: bool) -> bool {
+        match self {
+            Self::Tempfail | Self::Reject => true,
+            Self::Accept => false,
+            Self::Quarantine => !can_hold,
+        }
+    }
+
     /// The verdict that refuses mail; none where the others go on.
     pub(super) fn verdict(self, can_hold: bool) -> Option<Verdict> {
-        match self {
-            Self::Accept => None,
-            Self::Quarantine if can_hold => None,
-            Self::Tempfail | Self::Quarantine => {
-                Some(Verdict::tempfail("4.7.1", "Service unavailable - try again later"))
-            }
-            Self::Reject => Some(Verdict::reject("5.7.1", "Service unavailable")),
-        }
+        self.refuses(can_hold).then(|| match self {
+            Self::Reject => Verdict::reject("5.7.1", "Service unavailable"),
+            _ => Verdict::tempfail("4.7.1", "Service unavailable - try again later"),
+        })
     }
 
     /// The name used in logs and configuration.

@@ -197,7 +197,8 @@ impl Chain {
 
     fn scene<'a>(&self, cx: &Context<'a, ()>, stage: Stage, plain: Option<&'a Envelope>) -> Scene<'a> {
         // A recipient that one filter refused is over for the others, and their message is not.
-        let goes_on = matches!(self.mode, Mode::Parallel(_)) && matches!(stage, Stage::Rcpt | Stage::Unknown);
+        let cancels = matches!(self.mode, Mode::Parallel(_)) || cx.surroundings().goes_on;
+        let goes_on = cancels && matches!(stage, Stage::Rcpt | Stage::Unknown);
         let rejected = stage == Stage::Rcpt && self.is_rejected(cx);
         Scene { goes_on, rejected, plain, ..Scene::new(cx.surroundings(), Some(stage)) }
     }
@@ -415,9 +416,7 @@ impl Chain {
     /// Forgets a step that was cancelled: nobody waits for it any more.
     fn forget_step(&mut self) {
         if self.step.take().is_some() {
-            for seat in &mut self.seats {
-                seat.later = None;
-            }
+            self.seats.iter_mut().for_each(Seat::forget_step);
         }
     }
 

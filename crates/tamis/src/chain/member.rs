@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use tamis_proto::edit::EditRules;
-use tamis_proto::{MacroLists, MacroTable, See, Stage};
+use tamis_proto::{MacroLists, MacroTable, Needs, See, Stage};
 
 use super::OnFailure;
 use super::condition::Condition;
@@ -181,6 +181,10 @@ impl Seat {
         self.gate.is_some() || self.filter.collect().envelope
     }
 
+    pub(super) fn needs(&self) -> Needs {
+        self.filter.needs()
+    }
+
     pub(super) fn collect(&self) -> Collect {
         self.filter.collect()
     }
@@ -202,6 +206,14 @@ impl Seat {
         self.replay.clear();
         self.turn = None;
         self.joined = false;
+    }
+
+    /// What it was at is cancelled.
+    pub(super) fn forget_step(&mut self) {
+        self.later = None;
+        self.replay.clear();
+        self.turn = None;
+        self.began = None;
     }
 
     /// It failed for so long.
@@ -280,41 +292,52 @@ impl Seat {
 
     /// Has the filter handle an event, if it can do so at once.
     pub(super) fn now(&mut self, scene: &Scene<'_>, event: Event) -> Result<Now, String> {
-        let (filter, mut cx) = self.prepare(scene);
+        let (filter, message, around) = self.prepare(scene);
+        let mut cx = Context::new(message, &around);
         call::guard(|| filter.now(&mut cx, event))
     }
 
     /// Has the filter handle the event that it handed back.
     pub(super) fn on<'a>(&'a mut self, scene: &Scene<'a>, event: Event) -> Handler<'a> {
-        let (filter, cx) = self.prepare(scene);
-        filter.on(cx, event)
+        let (filter, message, around) = self.prepare(scene);
+        filter.on(&mut message.state, &mut message.transaction, around, event)
     }
 
-    fn prepare<'a>(&'a mut self, scene: &Scene<'a>) -> (&'a mut dyn AnyFilter, Context<'a, BoxMessage>) {
+    #[inline]
+    fn prepare<'a>(
+        &'a mut self,
+        scene: &Scene<'a>,
+    ) -> (&'a mut dyn AnyFilter, &'a mut MessageState<BoxMessage>, Surroundings<'a>) {
         self.used = true;
-        if self.terms.lists.is_some() || scene.until.is_some() || self.turn.is_some() {
+        let until = self.turn.or(scene.until);
+        let restricts = self.terms.lists.is_some() || until.is_some();
+        if restricts {
             self.macros = OnceLock::new();
         }
         let Self { filter, message, macros, terms, timeout, turn, .. } = self;
-        let scene = turn.map_or(*scene, |stage| scene.replayed(stage));
-        let outer = scene.around;
-        let lists = terms.lists.as_ref().or(scene.until.map(|_| &*NO_LISTS));
-        let (table, restricted) = match lists {
-            None => (outer.view.macros, outer.view.restricted),
-            Some(lists) => {
-                (outer.view.macros(), Some(Restricted { lists, until: scene.until, table: &*macros }))
-            }
+        let outer = &scene.around;
+        let (table, restricted) = if restricts {
+            let lists = terms.lists.as_ref().unwrap_or(&NO_LISTS);
+            (outer.view.macros(), Some(Restricted { lists, until, table: &*macros }))
+        } else {
+            (outer.view.macros, outer.view.restricted)
         };
         let view = View {
             macros: table,
             restricted,
             rules: terms.rules,
-            stage: scene.stage,
+            stage: turn.or(scene.stage),
             in_message: scene.in_message,
         };
-        let time = timeout.map_or(scene.time, |time| time.min(scene.time));
-        let envelope = if terms.collect.envelope { scene.envelope(terms.rejected_recipients) } else { None };
-        let around = Surroundings { view, envelope, time, goes_on: scene.goes_on, ..outer };
-        (&mut **filter, Context::new(message, around))
+        let around = Surroundings {
+            view,
+            peer: outer.peer,
+            envelope: if terms.collect.envelope { scene.envelope(terms.rejected_recipients) } else { None },
+            budget: outer.budget,
+            mta: outer.mta,
+            time: timeout.map_or(scene.time, |time| time.min(scene.time)),
+            goes_on: scene.goes_on,
+        };
+        (&mut **filter, message, around)
     }
 }

@@ -194,8 +194,9 @@ impl Chain {
 impl Filter for Chain {
     type Message = ();
 
+    /// What the filters need, as far as that is known before the MTA has made its offer.
     fn needs(&self) -> Needs {
-        self.plan.needs.clone()
+        negotiate::declared(&self.seats)
     }
 
     fn collect(&self) -> Collect {

@@ -87,6 +87,22 @@ pub(super) async fn negotiate(mode: Mode, seats: &mut [Seat], offer: Offer) -> P
     merge(mode, seats, &asked, offer)
 }
 
+/// What filters declare that were not asked yet.
+pub(super) fn declared(seats: &[Seat]) -> Needs {
+    let mut all = Needs::new().answer([Stage::EndOfMessage]);
+    for needs in seats.iter().map(Seat::needs) {
+        for stage in Stage::ALL {
+            all = match needs.sees(stage) {
+                See::Nothing => all,
+                See::Watch => all.watch([stage]),
+                See::Answer => all.answer([stage]),
+            };
+        }
+        all = all.require(needs.required()).allow(needs.actions());
+    }
+    all
+}
+
 type Asked<'a> = Pin<Box<dyn Future<Output = Result<Needs, BoxError>> + Send + 'a>>;
 
 async fn ask(seats: &mut [Seat], offer: Offer) -> Vec<Result<Needs, Failure>> {
@@ -122,12 +138,12 @@ async fn ask(seats: &mut [Seat], offer: Offer) -> Vec<Result<Needs, Failure>> {
             if open.len() < before { Poll::Ready(true) } else { deadline.as_mut().poll(task).map(|()| false) }
         });
         if !in_time.await {
-            open.retain(|(at, its, _)| {
-                if *its <= time {
-                    answers[*at] = Some(Err(Failure::TimedOut(time)));
-                }
-                *its > time
-            });
+            for (at, _, future) in open.extract_if(.., |(_, its, _)| *its <= time) {
+                answers[at] = Some(Err(match call::guard(|| drop(future)) {
+                    Ok(()) => Failure::TimedOut(time),
+                    Err(text) => Failure::Panicked(text),
+                }));
+            }
         }
     }
     let done = |answer: Option<_>| answer.expect("each filter has answered, failed or run out of time");

@@ -138,6 +138,12 @@ impl Chain {
             seat.began = Some(std::time::Instant::now());
         }
         match seat.now(scene, event) {
+            // Nearly always, and then there is nothing to it.
+            Ok(Now::Done(Ok(Verdict::Continue)))
+                if self.message.record.is_none() && stage != Stage::EndOfMessage =>
+            {
+                seat.turn = None;
+            }
             Ok(Now::Done(reply)) => self.judge(step, at, reply.map_err(Failure::Error)),
             Ok(Now::Later(event)) => {
                 seat.later = Some(event);

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
 use tamis_proto::{See, Stage, Verdict};
@@ -14,180 +14,180 @@ use super::scene::Scene;
 use super::step::Step;
 use super::verdict::{Effect, effect};
 use super::{Chain, Decide, Mode};
-use crate::filter::{Handler, Reply};
+use crate::filter::Handler;
 use crate::server::call::{self, Ended};
 
-/// A filter at work.
+/// A handler at work. It is dropped with care, as that runs the filter's code too.
+struct Work<'a>(Option<Handler<'a>>);
+
+/// A filter at work, with the others.
 struct Open<'a> {
     at: usize,
-    handler: Handler<'a>,
+    work: Work<'a>,
     /// Its own time, and when it is over.
     time: Duration,
     until: Instant,
     judge: Judge,
 }
 
+impl<'a> Work<'a> {
+    fn begin(begin: impl FnOnce() -> Handler<'a>) -> Result<Self, Failure> {
+        call::guard(begin).map(|handler| Self(Some(handler))).map_err(Failure::Panicked)
+    }
+
+    fn poll(&mut self, task: &mut Task<'_>) -> Poll<Result<Verdict, Failure>> {
+        let handler = self.0.as_mut().expect("it is not polled again when it is done");
+        let said = match ready!(call::poll(handler.as_mut(), task)) {
+            Ended::Done(reply) => reply.map_err(Failure::Error),
+            Ended::Panicked(text) => Err(Failure::Panicked(text)),
+            Ended::TimedOut(_) | Ended::Lost(_) => unreachable!("it is only polled"),
+        };
+        Poll::Ready(self.cancel().and(said))
+    }
+
+    /// Polls it once.
+    async fn look(&mut self) -> Poll<Result<Verdict, Failure>> {
+        poll_fn(|task| Poll::Ready(self.poll(task))).await
+    }
+
+    fn cancel(&mut self) -> Result<(), Failure> {
+        let handler = self.0.take();
+        call::guard(|| drop(handler)).map_err(Failure::Panicked)
+    }
+
+    fn time_out(&mut self, time: Duration) -> Failure {
+        self.cancel().err().unwrap_or(Failure::TimedOut(time))
+    }
+}
+
 impl Chain {
     /// Waits for the filters that need time, until all are done or one of them ends the step.
     pub(super) async fn wait(&mut self, scene: &Scene<'_>, step: &mut Step) {
+        step.waits = false;
+        let scene = scene.left(step.deadline);
         match self.mode {
-            Mode::Pipeline => self.wait_for_one(scene, step).await,
-            Mode::Parallel(decide) => self.wait_for_all(scene, step, decide).await,
+            Mode::Pipeline => self.wait_for_one(&scene, step).await,
+            Mode::Parallel(decide) => self.wait_for_all(&scene, step, decide == Decide::First).await,
         }
     }
 
     async fn wait_for_one(&mut self, scene: &Scene<'_>, step: &mut Step) {
-        step.waits = false;
         let Some(at) = step.range.clone().find(|at| self.seats[*at].later.is_some()) else { return };
         let seat = &mut self.seats[at];
         let event = seat.later.take().expect("it was found there");
         let timeout = seat.timeout;
-        let scene = scene.left(step.deadline);
-        let said = match call::guard(|| seat.on(&scene, event)) {
-            Err(text) => Err(Failure::Panicked(text)),
-            Ok(mut handler) => {
-                let first = poll_fn(|task| Poll::Ready(call::poll(handler.as_mut(), task))).await;
-                match first {
-                    Poll::Ready(ended) => came(ended),
-                    Poll::Pending => {
-                        let now = Instant::now();
-                        let deadline = *step.deadline.get_or_insert(now + scene.time);
-                        let until = timeout.map_or(deadline, |time| deadline.min(now + time));
-                        let mut late = pin!(sleep_until(until));
-                        let ended = poll_fn(|task| match call::poll(handler.as_mut(), task) {
-                            Poll::Ready(ended) => Poll::Ready(came(ended)),
-                            Poll::Pending => {
-                                late.as_mut().poll(task).map(|()| Err(Failure::TimedOut(until - now)))
-                            }
-                        });
-                        let said = ended.await;
-                        match call::guard(|| drop(handler)) {
-                            Ok(()) => said,
-                            Err(text) => Err(Failure::Panicked(text)),
-                        }
-                    }
+        let said = match Work::begin(|| seat.on(scene, event)) {
+            Err(failure) => Err(failure),
+            Ok(mut work) => match work.look().await {
+                Poll::Ready(said) => said,
+                Poll::Pending => {
+                    let (time, until) = bounds(scene, step, timeout);
+                    let mut late = pin!(sleep_until(until));
+                    let said = poll_fn(|task| match work.poll(task) {
+                        Poll::Ready(said) => Poll::Ready(Some(said)),
+                        Poll::Pending => late.as_mut().poll(task).map(|()| None),
+                    });
+                    said.await.unwrap_or_else(|| Err(work.time_out(time)))
                 }
-            }
+            },
         };
         self.judge(step, at, said);
     }
 
-    async fn wait_for_all(&mut self, scene: &Scene<'_>, step: &mut Step, decide: Decide) {
-        step.waits = false;
-        let scene = scene.left(step.deadline);
+    async fn wait_for_all(&mut self, scene: &Scene<'_>, step: &mut Step, first_decides: bool) {
         let (stage, can_hold) = (step.stage, self.plan.can_hold());
-        let is_first = decide == Decide::First;
-        let mut decided = is_first && step.decision.is_some();
+        let mut decided = step.decision.is_some();
         let mut came_in: Vec<(usize, Result<Verdict, Failure>)> = Vec::with_capacity(self.seats.len());
-        let mut panicked: Vec<(usize, String)> = Vec::new();
-        {
-            let mut open: Vec<Open<'_>> = Vec::new();
-            for (at, seat) in self.seats.iter_mut().enumerate() {
-                let Some(event) = seat.later.take() else { continue };
-                let (timeout, judge) = (seat.timeout, Judge::new(seat, seat.turn.unwrap_or(stage), can_hold));
-                let mut handler = match call::guard(|| seat.on(&scene, event)) {
-                    Ok(handler) => handler,
-                    Err(text) => {
-                        decided |= is_first && judge.fails;
-                        came_in.push((at, Err(Failure::Panicked(text))));
+        let mut open: Vec<Open<'_>> = Vec::new();
+        for (at, seat) in self.seats.iter_mut().enumerate() {
+            let Some(event) = seat.later.take() else { continue };
+            let (timeout, judge) = (seat.timeout, Judge::new(seat, seat.turn.unwrap_or(stage), can_hold));
+            let said = match Work::begin(|| seat.on(scene, event)) {
+                Ok(mut work) => match work.look().await {
+                    Poll::Ready(said) => said,
+                    Poll::Pending => {
+                        let (time, until) = bounds(scene, step, timeout);
+                        open.push(Open { at, work, time, until, judge });
                         continue;
                     }
-                };
-                match poll_fn(|task| Poll::Ready(call::poll(handler.as_mut(), task))).await {
-                    Poll::Ready(ended) => {
-                        let said = came(ended);
-                        decided |= is_first && judge.stops(&said);
-                        came_in.push((at, said));
+                },
+                Err(failure) => Err(failure),
+            };
+            decided |= judge.stops(&said);
+            came_in.push((at, said));
+        }
+        while !(decided && first_decides)
+            && let Some(next) = open.iter().map(|open| open.until).min()
+        {
+            let mut late = pin!(sleep_until(next));
+            let is_late = poll_fn(|task| {
+                let before = open.len();
+                open.retain_mut(|Open { at, work, judge, .. }| match work.poll(task) {
+                    Poll::Pending => true,
+                    Poll::Ready(said) => {
+                        decided |= judge.stops(&said);
+                        came_in.push((*at, said));
+                        false
                     }
-                    Poll::Pending => {
-                        let now = Instant::now();
-                        let deadline = *step.deadline.get_or_insert(now + scene.time);
-                        let until = timeout.map_or(deadline, |time| deadline.min(now + time));
-                        open.push(Open { at, handler, time: until - now, until, judge });
-                    }
+                });
+                if open.len() < before { Poll::Ready(false) } else { late.as_mut().poll(task).map(|()| true) }
+            });
+            if is_late.await {
+                for mut open in open.extract_if(.., |open| open.until <= next) {
+                    decided |= open.judge.fails;
+                    came_in.push((open.at, Err(open.work.time_out(open.time))));
                 }
             }
-            while !decided && let Some(next) = open.iter().map(|open| open.until).min() {
-                let mut late = pin!(sleep_until(next));
-                poll_fn(|task| {
-                    let before = open.len();
-                    open.retain_mut(|open| match call::poll(open.handler.as_mut(), task) {
-                        Poll::Pending => true,
-                        Poll::Ready(ended) => {
-                            let said = came(ended);
-                            decided |= is_first && open.judge.stops(&said);
-                            came_in.push((open.at, said));
-                            false
-                        }
-                    });
-                    if open.len() < before { Poll::Ready(()) } else { late.as_mut().poll(task) }
-                })
-                .await;
-                if Instant::now() < next {
-                    continue;
-                }
-                for Open { at, handler, time, judge, .. } in open.extract_if(.., |open| open.until <= next) {
-                    let failure = match call::guard(|| drop(handler)) {
-                        Ok(()) => Failure::TimedOut(time),
-                        Err(text) => Failure::Panicked(text),
-                    };
-                    decided |= is_first && judge.fails;
-                    came_in.push((at, Err(failure)));
-                }
-            }
-            // Those that still work on the step are cancelled.
-            for Open { at, handler, .. } in open {
-                if let Err(text) = call::guard(|| drop(handler)) {
-                    panicked.push((at, text));
-                }
+        }
+        // Those that still work on the step are cancelled.
+        for Open { at, mut work, .. } in open {
+            if let Err(failure) = work.cancel() {
+                came_in.push((at, Err(failure)));
             }
         }
         came_in.sort_by_key(|(at, _)| *at);
         for (at, said) in came_in {
             self.judge(step, at, said);
         }
-        for (at, text) in panicked {
-            self.judge(step, at, Err(Failure::Panicked(text)));
-        }
     }
 
     /// Waits for filters that are told what nobody answers; those that are not done in time are cancelled.
     pub(super) async fn wait_for_farewells(&mut self, scene: &Scene<'_>, until: Instant) {
         let mut done: Vec<(usize, Result<Verdict, Failure>)> = Vec::new();
-        {
-            let mut open: Vec<(usize, Handler<'_>)> = Vec::new();
-            for (at, seat) in self.seats.iter_mut().enumerate() {
-                let Some(event) = seat.later.take() else { continue };
-                match call::guard(|| seat.on(scene, event)) {
-                    Ok(handler) => open.push((at, handler)),
-                    Err(text) => done.push((at, Err(Failure::Panicked(text)))),
-                }
-            }
-            let began = Instant::now();
-            let mut late = pin!(sleep_until(until));
-            poll_fn(|task| {
-                open.retain_mut(|(at, handler)| match call::poll(handler.as_mut(), task) {
-                    Poll::Pending => true,
-                    Poll::Ready(ended) => {
-                        done.push((*at, came(ended)));
-                        false
-                    }
-                });
-                if open.is_empty() { Poll::Ready(()) } else { late.as_mut().poll(task) }
-            })
-            .await;
-            for (at, handler) in open {
-                let failure = match call::guard(|| drop(handler)) {
-                    Ok(()) => Failure::TimedOut(until.saturating_duration_since(began)),
-                    Err(text) => Failure::Panicked(text),
-                };
-                done.push((at, Err(failure)));
+        let mut open: Vec<(usize, Work<'_>)> = Vec::new();
+        for (at, seat) in self.seats.iter_mut().enumerate() {
+            let Some(event) = seat.later.take() else { continue };
+            match Work::begin(|| seat.on(scene, event)) {
+                Ok(work) => open.push((at, work)),
+                Err(failure) => done.push((at, Err(failure))),
             }
         }
+        let time = until.saturating_duration_since(Instant::now());
+        let mut late = pin!(sleep_until(until));
+        poll_fn(|task| {
+            open.retain_mut(|(at, work)| match work.poll(task) {
+                Poll::Pending => true,
+                Poll::Ready(said) => {
+                    done.push((*at, said));
+                    false
+                }
+            });
+            if open.is_empty() { Poll::Ready(()) } else { late.as_mut().poll(task) }
+        })
+        .await;
+        done.extend(open.into_iter().map(|(at, mut work)| (at, Err(work.time_out(time)))));
         for (at, said) in done {
             self.parted(at, said);
         }
     }
+}
+
+/// How long a filter may take that has just begun, and when that is over.
+fn bounds(scene: &Scene<'_>, step: &mut Step, timeout: Option<Duration>) -> (Duration, Instant) {
+    let now = Instant::now();
+    let deadline = *step.deadline.get_or_insert_with(|| now + scene.time);
+    let until = timeout.map_or(deadline, |time| deadline.min(now + time));
+    (until.saturating_duration_since(now), until)
 }
 
 /// Knows whether what a filter says ends the step for all.
@@ -205,7 +205,7 @@ impl Judge {
         Self {
             stage,
             answers: seat.terms.sees(stage) == See::Answer,
-            fails: !seat.dry_run && seat.on_failure.verdict(can_hold).is_some(),
+            fails: !seat.dry_run && seat.on_failure.refuses(can_hold),
             dry_run: seat.dry_run,
         }
     }
@@ -219,13 +219,5 @@ impl Judge {
             }
             _ => self.fails,
         }
-    }
-}
-
-fn came(ended: Ended<Reply>) -> Result<Verdict, Failure> {
-    match ended {
-        Ended::Done(reply) => reply.map_err(Failure::Error),
-        Ended::Panicked(text) => Err(Failure::Panicked(text)),
-        Ended::TimedOut(_) | Ended::Lost(_) => unreachable!("it is only polled"),
     }
 }

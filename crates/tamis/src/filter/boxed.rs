@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use tamis_proto::{Needs, Offer};
 
-use super::{BoxError, Collect, Context, Event, Filter, Now, Reply};
+use super::{BoxError, Collect, Context, Event, Filter, Now, Reply, Surroundings, Transaction};
 
 /// A filter of whatever type. Handlers that need no waiting cost no allocation.
 ///
@@ -38,7 +38,13 @@ pub(crate) trait AnyFilter: Send {
 
     fn now(&mut self, cx: &mut Context<'_, BoxMessage>, event: Event) -> Now;
 
-    fn on<'a>(&'a mut self, cx: Context<'a, BoxMessage>, event: Event) -> Handler<'a>;
+    fn on<'a>(
+        &'a mut self,
+        message: &'a mut BoxMessage,
+        transaction: &'a mut Transaction,
+        surroundings: Surroundings<'a>,
+        event: Event,
+    ) -> Handler<'a>;
 }
 
 /// The state of a message for a filter whose type nobody knows: made when the filter is first asked, and dropped
@@ -73,8 +79,17 @@ impl<F: Filter> AnyFilter for F {
         Filter::now(self, &mut cx.map_message(BoxMessage::get), event)
     }
 
-    fn on<'a>(&'a mut self, mut cx: Context<'a, BoxMessage>, event: Event) -> Handler<'a> {
-        Box::pin(async move { Filter::on(self, &mut cx.map_message(BoxMessage::get), event).await })
+    fn on<'a>(
+        &'a mut self,
+        message: &'a mut BoxMessage,
+        transaction: &'a mut Transaction,
+        surroundings: Surroundings<'a>,
+        event: Event,
+    ) -> Handler<'a> {
+        Box::pin(async move {
+            let mut cx = Context::of(message.get(), transaction, &surroundings);
+            Filter::on(self, &mut cx, event).await
+        })
     }
 }
 
@@ -109,7 +124,8 @@ impl Filter for BoxFilter {
     }
 
     async fn on(&mut self, cx: &mut Context<'_, BoxMessage>, event: Event) -> Reply {
-        self.0.on(cx.reborrow(), event).await
+        let (message, transaction, surroundings) = cx.parts();
+        self.0.on(message, transaction, surroundings, event).await
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Context<'a, M> {
     #[doc(alias = "smfi_setpriv")]
     pub message: &'a mut M,
     transaction: &'a mut Transaction,
-    surroundings: Surroundings<'a>,
+    surroundings: &'a Surroundings<'a>,
 }
 
 /// What a handler can look at and not change.
@@ -120,7 +120,7 @@ pub(crate) struct MessageState<M> {
 }
 
 impl<'a, M> Context<'a, M> {
-    pub(crate) fn new(message: &'a mut MessageState<M>, surroundings: Surroundings<'a>) -> Self {
+    pub(crate) fn new(message: &'a mut MessageState<M>, surroundings: &'a Surroundings<'a>) -> Self {
         Self { message: &mut message.state, transaction: &mut message.transaction, surroundings }
     }
 
@@ -136,8 +136,17 @@ impl<'a, M> Context<'a, M> {
         }
     }
 
-    pub(crate) fn reborrow(&mut self) -> Context<'_, M> {
-        self.map_message(|message| message)
+    pub(crate) fn of(
+        message: &'a mut M,
+        transaction: &'a mut Transaction,
+        surroundings: &'a Surroundings<'a>,
+    ) -> Self {
+        Self { message, transaction, surroundings }
+    }
+
+    /// What it is made of.
+    pub(crate) fn parts(&mut self) -> (&mut M, &mut Transaction, Surroundings<'a>) {
+        (self.message, self.transaction, *self.surroundings)
     }
 
     /// The MTA's end of the connection.
@@ -235,7 +244,7 @@ impl<'a, M> Context<'a, M> {
     }
 
     pub(crate) fn surroundings(&self) -> Surroundings<'a> {
-        self.surroundings
+        *self.surroundings
     }
 
     pub(crate) fn transaction(&mut self) -> &mut Transaction {

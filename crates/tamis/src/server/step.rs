@@ -252,7 +252,7 @@ impl<F: Filter> Connection<F> {
         let Self { stream, session, filter, place, shared, held, envelope, header_macros, .. } = self;
         let mut pending = std::mem::take(session.output());
         let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
-        let mut cx = Context::new(&mut work.message, seen);
+        let mut cx = Context::new(&mut work.message, &seen);
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
                 let around =
@@ -274,7 +274,7 @@ impl<F: Filter> Connection<F> {
         let name = event.name();
         let Self { session, filter, place, shared, envelope, header_macros, .. } = self;
         let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
-        let mut cx = Context::new(message, seen);
+        let mut cx = Context::new(message, &seen);
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => {
                 let handler = async { filter.on(&mut cx, event).await };

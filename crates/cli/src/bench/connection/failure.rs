@@ -52,6 +52,10 @@ impl Failure {
         Self { kind: "no-messages".into(), full }
     }
 
+    pub(super) fn too_much(full: String) -> Self {
+        Self { kind: "too-much".into(), full }
+    }
+
     pub(in crate::bench) fn plan(error: &anyhow::Error) -> Self {
         Self { kind: "misuse".into(), full: error.to_string() }
     }

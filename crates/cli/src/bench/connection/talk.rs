@@ -126,7 +126,7 @@ impl Connection {
                 Some(MtaEvent::Edit(edit)) => {
                     world.tally.edit(edit.name());
                     if let Some(check) = &mut world.check {
-                        check.edit(&mut self.course, edit);
+                        check.edit(&mut self.course, edit).map_err(Failure::too_much)?;
                     }
                 }
                 Some(MtaEvent::RefusedEdit(edit, why)) => {

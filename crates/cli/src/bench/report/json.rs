@@ -57,7 +57,7 @@ fn settings(args: &Args) -> Value {
         "per_connection": amount.per_connection,
         "rate": amount.rate,
         "idle": amount.idle,
-        "warmup": amount.warmup,
+        "warmup": amount.warm_up_messages(),
         "recipients": message.recipients,
         "headers": message.headers,
         "body": message.body,
