@@ -5,16 +5,16 @@
 
 #![forbid(unsafe_code)]
 
-pub mod library;
-pub mod play;
-pub mod probe;
-pub mod script;
-pub mod session;
 pub mod dice;
 pub mod generate;
 pub mod judge;
+pub mod library;
 pub mod milter;
+pub mod play;
+pub mod probe;
 pub mod rewrite;
 pub mod rules;
+pub mod script;
+pub mod session;
 pub mod stock;
 pub mod walk;

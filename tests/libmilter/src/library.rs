@@ -132,6 +132,9 @@ fn build() -> PathBuf {
         .args(["build", "--quiet", "--locked", "--package", "tamis-libmilter"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
-    assert!(built.expect("cargo runs this test, so it can be run").success(), "tamis-libmilter does not build");
+    assert!(
+        built.expect("cargo runs this test, so it can be run").success(),
+        "tamis-libmilter does not build"
+    );
     target().join("debug/libmilter.so")
 }

@@ -165,7 +165,9 @@ impl Probe {
         let first = said.first().map_or(0, |said| said.session);
         for Said { id: said_id, session, text } in said {
             if said_id != id || session != first {
-                transcript.trouble.push(format!("said for another connection ({said_id}, {session}): {text}"));
+                transcript
+                    .trouble
+                    .push(format!("said for another connection ({said_id}, {session}): {text}"));
             }
             transcript.log.push(text);
         }
@@ -225,7 +227,8 @@ impl Probe {
         let mut words = head.split_ascii_whitespace();
         let mut word = || words.next().ok_or_else(|| io::Error::other(format!("odd head {head:?}")));
         let (id, session, length) = (word()?.to_owned(), word()?.to_owned(), word()?.to_owned());
-        let number = |text: &str| text.parse().map_err(|_| io::Error::other(format!("{text:?} is no number")));
+        let number =
+            |text: &str| text.parse().map_err(|_| io::Error::other(format!("{text:?} is no number")));
         let mut text = vec![0; usize::try_from(number(&length)?).expect("reports fit into memory")];
         self.control.read_exact(&mut text)?;
         let text = String::from_utf8_lossy(&text).into_owned();

@@ -32,7 +32,9 @@ fn call_for_stock(line: &Line) -> Option<(String, Rule)> {
     let words: Vec<&str> = call.split(' ').collect();
     match words[..] {
         // Without a context it fails, as it must.
-        ["progress"] if line.callback != Callback::Eom => Some(("null-progress".to_owned(), Rule::ProgressElsewhere)),
+        ["progress"] if line.callback != Callback::Eom => {
+            Some(("null-progress".to_owned(), Rule::ProgressElsewhere))
+        }
         // A failed assertion is the end of the process; with no such stage it only fails.
         ["null-setsymlist", ..] => Some(("setsymlist -1 ~".to_owned(), Rule::NoContext)),
         ["setmlreply", code, status, "~", ..] | ["setmlreply", code, status] => {

@@ -154,7 +154,11 @@ pub(crate) fn judge(pair: &mut Pair, session: &Session, both: &Both) -> Result<R
     let before = session.with_bytes(bytes[..item.start].to_vec());
     let until = pair.run(&before);
     if until.stock != until.ours {
-        return Err(format!("differs before {rule:?} applies at byte {}\n{}", item.start, until.difference()));
+        return Err(format!(
+            "differs before {rule:?} applies at byte {}\n{}",
+            item.start,
+            until.difference()
+        ));
     }
     let mut with = session.with_bytes(bytes[..item.end].to_vec());
     if expected.closes {
@@ -232,7 +236,10 @@ fn find(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
         return Some(found);
     }
     // An unreadable command that is out of order, too: the message it ends is aborted once.
-    if item.payload.is_empty() && matches!(item.taken, Taken::Runs { aborts_first: true, .. }) && b"HMU".contains(&item.code) {
+    if item.payload.is_empty()
+        && matches!(item.taken, Taken::Runs { aborts_first: true, .. })
+        && b"HMU".contains(&item.code)
+    {
         return Some((Rule::DoubleAbort, Expected::closes()));
     }
     // Blanks and whatever follows them.
@@ -275,13 +282,16 @@ fn behind(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
 
 /// What ours does with a message that has no header, where the end of headers is not sent.
 fn without_header(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
-    let goes_on = |status| item.watched || matches!(status, status::CONTINUE | status::NOREPLY | status::SKIP);
+    let goes_on =
+        |status| item.watched || matches!(status, status::CONTINUE | status::NOREPLY | status::SKIP);
     if !matches!(item.taken, Taken::Ignored { .. }) {
         return None;
     }
     let expected = match item.code {
         b'B' => called(item, agreed, item.would, [Callback::Body]).with_message(goes_on(item.would)),
-        b'E' if item.payload.is_empty() => called(item, agreed, item.would, [Callback::Eom]).with_message(false),
+        b'E' if item.payload.is_empty() => {
+            called(item, agreed, item.would, [Callback::Eom]).with_message(false)
+        }
         b'E' if goes_on(item.would_piece) => {
             called(item, agreed, item.would, [Callback::Body, Callback::Eom]).with_message(false)
         }
@@ -375,7 +385,10 @@ fn ran(
             // A message goes on, whatever was said.
             let open = if state == State::Unkn { item.before } else { state }.in_transaction();
             let reply = (agreed & no_reply_bit(state) == 0).then_some(b'c');
-            Some((Rule::UnheardAnswer, Expected { reply, ..Expected::goes_on(None, calls).with_message(open) }))
+            Some((
+                Rule::UnheardAnswer,
+                Expected { reply, ..Expected::goes_on(None, calls).with_message(open) },
+            ))
         }
         Answer::Verdict if status == status::SKIP && agreed & bits::SKIP == 0 => {
             Some((Rule::SkipNotAgreedOn, Expected::goes_on(Some(b'c'), calls).with_message(open_after(item))))

@@ -214,7 +214,15 @@ pub struct Tracker {
 impl Tracker {
     /// A connection whose negotiation comes to this.
     pub fn new(setup: &Setup, wanted: u32, agreed: u32) -> Self {
-        Self { without: setup.without.clone(), wanted, agreed, state: Init, settled: None, behind: None, counts: [0; 13] }
+        Self {
+            without: setup.without.clone(),
+            wanted,
+            agreed,
+            state: Init,
+            settled: None,
+            behind: None,
+            counts: [0; 13],
+        }
     }
 
     /// Where it is.

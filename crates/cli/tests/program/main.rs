@@ -1,8 +1,8 @@
 //! Tests that run the program itself.
 
-mod chain;
 mod bench;
 mod bench_hostile;
+mod chain;
 mod common;
 mod limits;
 mod others;

@@ -26,11 +26,8 @@ fn negotiation(dice: &mut Dice, batch: &Batch) -> (Vec<u8>, Script, u32, u32) {
     let off = batch.off();
     // Whatever is switched off must be offered; the rest varies.
     let fixed = bits::NO_ANYTHING & batch.offered();
-    let offered = if dice.one_in(2) {
-        batch.offered()
-    } else {
-        batch.offered() & (dice.some_of(bits::ALL) | fixed)
-    };
+    let offered =
+        if dice.one_in(2) { batch.offered() } else { batch.offered() & (dice.some_of(bits::ALL) | fixed) };
     let actions = match batch.negotiation {
         Negotiation::Default => batch.actions(),
         _ => batch.actions() & (dice.some_of(0x1ff) | 1),

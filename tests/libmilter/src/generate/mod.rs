@@ -44,8 +44,10 @@ pub fn batch(dice: &mut Dice) -> Batch {
     let version = if dice.one_in(4) { dice.pick(&[2, 3, 4, 5, 7]) } else { 6 };
     let mut setup = Setup::default();
     if dice.one_in(3) {
-        setup.without =
-            Callback::ALL.into_iter().filter(|callback| dice.one_in(5) && *callback != Callback::Close).collect();
+        setup.without = Callback::ALL
+            .into_iter()
+            .filter(|callback| dice.one_in(5) && *callback != Callback::Close)
+            .collect();
     }
     if dice.one_in(8) {
         setup.without.push(Callback::Close);

@@ -33,7 +33,8 @@ fn damage(dice: &mut Dice, bytes: &mut Vec<u8>) {
         3 => bytes.insert(at, dice.pick(&[0, 0, b'A', b'Q', 0xff])),
         4 => bytes[3] = bytes[3].wrapping_add(dice.pick(&[1, 2, 0xff, 0xfe])),
         5 => {
-            let length = dice.pick(&[0_u32, 1, 65_536, 65_537, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_ffff]);
+            let length =
+                dice.pick(&[0_u32, 1, 65_536, 65_537, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_ffff]);
             bytes[..4].copy_from_slice(&length.to_be_bytes());
         }
         // The last NUL goes, and the length fits.

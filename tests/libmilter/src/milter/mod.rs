@@ -76,7 +76,10 @@ impl Milter {
             match attempt() {
                 Ok(done) => {
                     let library = self.library;
-                    assert!(library.is_loaded_in(self.child.id()), "it runs on another library than {library:?}");
+                    assert!(
+                        library.is_loaded_in(self.child.id()),
+                        "it runs on another library than {library:?}"
+                    );
                     return done;
                 }
                 Err(error) => {
@@ -91,7 +94,9 @@ impl Milter {
 
     /// What it wrote.
     pub fn output(&self) -> String {
-        std::fs::read(&self.output).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+        std::fs::read(&self.output)
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .unwrap_or_default()
     }
 
     /// Asks it to end, and returns how it did.

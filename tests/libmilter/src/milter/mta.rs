@@ -48,9 +48,33 @@ enum Said {
 }
 
 const MACROS: [(u8, &[(&str, &str)]); 5] = [
-    (b'C', &[("j", "mta.example.net"), ("{daemon_name}", "mta.example.net"), ("v", "Postfix 3.7.11"), ("_", "client.example.com [192.0.2.1]")]),
-    (b'M', &[("i", "4D2A17"), ("{mail_addr}", "alice@example.com"), ("{mail_mailer}", "smtp"), ("{mail_host}", "example.org")]),
-    (b'R', &[("i", "4D2A17"), ("{rcpt_addr}", "bob@example.org"), ("{rcpt_mailer}", "smtp"), ("{rcpt_host}", "example.org")]),
+    (
+        b'C',
+        &[
+            ("j", "mta.example.net"),
+            ("{daemon_name}", "mta.example.net"),
+            ("v", "Postfix 3.7.11"),
+            ("_", "client.example.com [192.0.2.1]"),
+        ],
+    ),
+    (
+        b'M',
+        &[
+            ("i", "4D2A17"),
+            ("{mail_addr}", "alice@example.com"),
+            ("{mail_mailer}", "smtp"),
+            ("{mail_host}", "example.org"),
+        ],
+    ),
+    (
+        b'R',
+        &[
+            ("i", "4D2A17"),
+            ("{rcpt_addr}", "bob@example.org"),
+            ("{rcpt_mailer}", "smtp"),
+            ("{rcpt_host}", "example.org"),
+        ],
+    ),
     (b'T', &[("i", "4D2A17")]),
     (b'E', &[("i", "4D2A17"), ("{msg_id}", "<1@example.com>")]),
 ];
@@ -69,7 +93,14 @@ impl Mta {
         let payload = mta.read(b'O');
         let word = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().expect("four bytes"));
         mta.steps = word(8);
-        let _ = writeln!(mta.text, "< version {} actions {:#x} steps {:#x}{}", word(0), word(4), word(8), strings(&payload[12..]));
+        let _ = writeln!(
+            mta.text,
+            "< version {} actions {:#x} steps {:#x}{}",
+            word(0),
+            word(4),
+            word(8),
+            strings(&payload[12..])
+        );
         mta
     }
 

@@ -56,7 +56,10 @@ fn answer_spamc(mut stream: UnixStream, asked: &Asked) -> io::Result<()> {
     let message = &request[start..];
     let is_spam = message.windows(5).any(|five| five == b"GTUBE");
     let (verdict, fields) = if is_spam {
-        ("True ; 1000.0 / 5.0", "X-Spam-Flag: YES\r\nX-Spam-Level: *****\r\nX-Spam-Status: Yes, score=1000.0 required=5.0\r\n")
+        (
+            "True ; 1000.0 / 5.0",
+            "X-Spam-Flag: YES\r\nX-Spam-Level: *****\r\nX-Spam-Status: Yes, score=1000.0 required=5.0\r\n",
+        )
     } else {
         ("False ; 0.1 / 5.0", "X-Spam-Status: No, score=0.1 required=5.0\r\n")
     };
@@ -120,7 +123,8 @@ fn answer_clamav(mut stream: TcpStream, asked: &Asked) -> io::Result<()> {
             b"nINSTREAM" => {
                 let mut scanned = Vec::new();
                 loop {
-                    let length = usize::try_from(u32::from_be_bytes(read(&mut stream)?)).expect("32 bits fit");
+                    let length =
+                        usize::try_from(u32::from_be_bytes(read(&mut stream)?)).expect("32 bits fit");
                     if length == 0 {
                         break;
                     }
@@ -130,7 +134,11 @@ fn answer_clamav(mut stream: TcpStream, asked: &Asked) -> io::Result<()> {
                 }
                 asked.lock().expect("nobody panics with it").push(quoted(&scanned));
                 let infected = scanned.windows(5).any(|five| five == b"EICAR");
-                stream.write_all(if infected { b"stream: Eicar-Test-Signature FOUND\n" } else { b"stream: OK\n" })?;
+                stream.write_all(if infected {
+                    b"stream: Eicar-Test-Signature FOUND\n"
+                } else {
+                    b"stream: OK\n"
+                })?;
             }
             other => panic!("clamd is asked for {}", quoted(other)),
         }

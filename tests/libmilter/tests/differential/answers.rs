@@ -56,7 +56,8 @@ fn every_status_at_every_stage_where_no_answer_is_agreed_on() {
 
 #[test]
 fn every_status_at_every_stage_where_the_mta_wants_answers() {
-    let negotiate = Script::default().calls(Callback::Negotiate, 0, format!("out 1 {:#x}", bits::NR_ANYTHING));
+    let negotiate =
+        Script::default().calls(Callback::Negotiate, 0, format!("out 1 {:#x}", bits::NR_ANYTHING));
     judged(&Setup::default(), sessions(&negotiate, bits::ALL & !bits::NR_ANYTHING));
 }
 

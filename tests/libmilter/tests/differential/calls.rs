@@ -32,7 +32,17 @@ fn every_call() -> Vec<String> {
     for reason in ["\"why\"", "\"\"", "~", "\"two\\x0alines\"", "*65600:\"y\""] {
         add(format!("quarantine {reason}"));
     }
-    for body in ["\"\" 0", "~ 0", "~ 1", "~ -1", "\"x\" -1", "\"body\\x00\\xff\"", "*65535:\"b\"", "*65536:\"b\"", "*200000:\"b\""] {
+    for body in [
+        "\"\" 0",
+        "~ 0",
+        "~ 1",
+        "~ -1",
+        "\"x\" -1",
+        "\"body\\x00\\xff\"",
+        "*65535:\"b\"",
+        "*65536:\"b\"",
+        "*200000:\"b\"",
+    ] {
         add(format!("replacebody {body}"));
     }
     add("progress".to_owned());
@@ -42,17 +52,55 @@ fn every_call() -> Vec<String> {
 /// Good and bad texts of a reply.
 fn every_reply() -> Vec<String> {
     let codes = [
-        "~", "\"\"", "\"4\"", "\"45\"", "\"450\"", "\"550\"", "\"250\"", "\"350\"", "\"650\"", "\"4500\"", "\"4 0\"",
-        "\"45a\"", "\"4\\xb2\\xb2\"", "\" 450\"",
+        "~",
+        "\"\"",
+        "\"4\"",
+        "\"45\"",
+        "\"450\"",
+        "\"550\"",
+        "\"250\"",
+        "\"350\"",
+        "\"650\"",
+        "\"4500\"",
+        "\"4 0\"",
+        "\"45a\"",
+        "\"4\\xb2\\xb2\"",
+        "\" 450\"",
     ];
     let statuses = [
-        "~", "\"\"", "\"4.0.0\"", "\"5.7.1\"", "\"2.0.0\"", "\"3.0.0\"", "\"5\"", "\"5.\"", "\"5.7\"", "\"5.7.\"",
-        "\"5.7.1.1\"", "\"5.777.888\"", "\"5.7777.1\"", "\"5.7.1111\"", "\"5..1\"", "\"55.7.1\"", "\"5.a.1\"",
-        "\"5.7.1 \"", "\" 5.7.1\"",
+        "~",
+        "\"\"",
+        "\"4.0.0\"",
+        "\"5.7.1\"",
+        "\"2.0.0\"",
+        "\"3.0.0\"",
+        "\"5\"",
+        "\"5.\"",
+        "\"5.7\"",
+        "\"5.7.\"",
+        "\"5.7.1.1\"",
+        "\"5.777.888\"",
+        "\"5.7777.1\"",
+        "\"5.7.1111\"",
+        "\"5..1\"",
+        "\"55.7.1\"",
+        "\"5.a.1\"",
+        "\"5.7.1 \"",
+        "\" 5.7.1\"",
     ];
     let texts = [
-        "~", "\"\"", "\"text\"", "\"100%\"", "\"%s%n\"", "*979:\"x\"", "*980:\"x\"", "*981:\"x\"", "\"a\\x0ab\"",
-        "\"a\\x0d\"", "\"\\x0a\"", "\"\\xff\\x80\\x01\"",
+        "~",
+        "\"\"",
+        "\"text\"",
+        "\"100%\"",
+        "\"%s%n\"",
+        "*979:\"x\"",
+        "*980:\"x\"",
+        "*981:\"x\"",
+        "\"a\\x0ab\"",
+        "\"a\\x0d\"",
+        "\"\\x0a\"",
+        "\"\\xff\\x80\\x01\"",
     ];
     let mut all = Vec::new();
     for code in codes {
@@ -128,7 +176,8 @@ fn every_reply_that_can_be_set() {
 
 #[test]
 fn replies_at_every_callback_and_without_context() {
-    let mut calls: Vec<String> = every_reply().into_iter().step_by(37).filter(|call| !call.contains("ml")).collect();
+    let mut calls: Vec<String> =
+        every_reply().into_iter().step_by(37).filter(|call| !call.contains("ml")).collect();
     let without: Vec<String> = calls.iter().map(|call| format!("null-{call}")).collect();
     calls.extend(without);
     same(&Setup::default(), at_each_callback(&calls));
@@ -136,7 +185,22 @@ fn replies_at_every_callback_and_without_context() {
 
 #[test]
 fn macros_are_looked_up_by_exact_names() {
-    let names = ["i", "{i}", "{mail_addr}", "mail_addr", "{", "}", "{}", "i}", "{i", "", "ii", "{ii}", "I", "{Mail_addr}"];
+    let names = [
+        "i",
+        "{i}",
+        "{mail_addr}",
+        "mail_addr",
+        "{",
+        "}",
+        "{}",
+        "i}",
+        "{i",
+        "",
+        "ii",
+        "{ii}",
+        "I",
+        "{Mail_addr}",
+    ];
     let mut calls: Vec<String> = names.iter().map(|name| format!("getsymval \"{name}\"")).collect();
     calls.push("getsymval ~".to_owned());
     let without: Vec<String> = calls.iter().map(|call| format!("null-{call}")).collect();
@@ -200,7 +264,10 @@ fn the_private_pointer_stays_until_the_end() {
             .calls(callback, 1, "null-getpriv")
     });
     let script = script.calls(Callback::Eom, 1, "setpriv 0");
-    same(&Setup::default(), ["OCHMRTLNBEAMRQ", "OCHMRTLNBEKCHMR"].map(|all| Session::new(script.clone()).letters(all)));
+    same(
+        &Setup::default(),
+        ["OCHMRTLNBEAMRQ", "OCHMRTLNBEKCHMR"].map(|all| Session::new(script.clone()).letters(all)),
+    );
 }
 
 #[test]
@@ -228,20 +295,25 @@ fn macro_lists_can_be_set_once_for_each_stage() {
 
 #[test]
 fn macro_lists_set_elsewhere_change_nothing() {
-    same(&Setup::default(), at_each_callback(&["setsymlist 2 \"i\"".to_owned(), "setsymlist 2 \"i\"".to_owned()]));
+    same(
+        &Setup::default(),
+        at_each_callback(&["setsymlist 2 \"i\"".to_owned(), "setsymlist 2 \"i\"".to_owned()]),
+    );
 }
 
 #[test]
 fn the_data_size_bounds_what_is_read_and_what_is_sent() {
     for size in [0, 1, 40, 100, 65_534, 65_536, 1_048_575] {
         let setup = Setup::default().option(format!("datasize={size}"));
-        let script = every_call().into_iter().fold(Script::default().with_everything(), |script, call| {
-            script.calls(Callback::Eom, 1, call)
-        });
+        let script = every_call()
+            .into_iter()
+            .fold(Script::default().with_everything(), |script, call| script.calls(Callback::Eom, 1, call));
         let mut sessions = vec![Session::new(script.clone()).letters(ALL)];
         for length in [size.max(1) - 1, size, size + 1] {
             let body = vec![b'x'; length];
-            sessions.push(Session::new(script.clone()).letters("OCHMRTLN").sending([(b'B', &body[..])]).letters("E"));
+            sessions.push(
+                Session::new(script.clone()).letters("OCHMRTLN").sending([(b'B', &body[..])]).letters("E"),
+            );
         }
         same(&setup, sessions);
     }

@@ -93,8 +93,11 @@ fn replies_have_their_captured_form() {
         ("setmlreply \"451\" ~ \"only\"", status::TEMPFAIL, b"451 4.0.0 only\0"),
     ];
     for (call, status, text) in forms {
-        let script =
-            Script::default().with_everything().calls(Callback::Mail, 1, call).returns(Callback::Mail, 1, status);
+        let script = Script::default().with_everything().calls(Callback::Mail, 1, call).returns(
+            Callback::Mail,
+            1,
+            status,
+        );
         let session = Session::new(script).letters("OCHM");
         let start = frame(b'O', b"\0\0\0\x06\0\0\x01\xff\0\0\x04\0");
         let go_on = frame(b'c', b"");

@@ -31,13 +31,30 @@ fn every_payload_of_every_command() {
     let too_long = [&long[..], b"x\0"].concat();
     let two_long = [&long[..30_000], b"\0", &long[..30_000], b"\0"].concat();
     let payloads: [&[u8]; 20] = [
-        b"", b"\0", b"\0\0", b"\0\0\0", b"a", b"a\0", b"a\0b", b"a\0b\0", b"a\0\0", b"\0a", b"\0a\0", b"a\0b\0c", b"a\0b\0c\0",
-        b"\0v\0x\0", b"\xff\xfe\0\x80\0", b"a\r\n\0b\n\0", &long, &longest, &too_long, &two_long,
+        b"",
+        b"\0",
+        b"\0\0",
+        b"\0\0\0",
+        b"a",
+        b"a\0",
+        b"a\0b",
+        b"a\0b\0",
+        b"a\0\0",
+        b"\0a",
+        b"\0a\0",
+        b"a\0b\0c",
+        b"a\0b\0c\0",
+        b"\0v\0x\0",
+        b"\xff\xfe\0\x80\0",
+        b"a\r\n\0b\n\0",
+        &long,
+        &longest,
+        &too_long,
+        &two_long,
     ];
     for code in CODES {
-        let sessions = payloads.map(|payload| {
-            everything().letters(before(*code)).sending([(*code, payload)]).letters("MR")
-        });
+        let sessions = payloads
+            .map(|payload| everything().letters(before(*code)).sending([(*code, payload)]).letters("MR"));
         judged(&Setup::default(), sessions);
     }
 }
@@ -45,7 +62,8 @@ fn every_payload_of_every_command() {
 #[test]
 fn every_code_letter() {
     let sessions = (0..=255_u8).flat_map(|code| {
-        [&b""[..], b"x\0"].map(|payload| everything().letters("OCHMR").sending([(code, payload)]).letters("M"))
+        [&b""[..], b"x\0"]
+            .map(|payload| everything().letters("OCHMR").sending([(code, payload)]).letters("M"))
     });
     judged(&Setup::default(), sessions);
 }
@@ -53,7 +71,19 @@ fn every_code_letter() {
 #[test]
 fn every_length_that_lies() {
     let lengths = [
-        0_u32, 1, 2, 5, 6, 65_535, 65_536, 65_537, 0x0100_0000, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_fffe,
+        0_u32,
+        1,
+        2,
+        5,
+        6,
+        65_535,
+        65_536,
+        65_537,
+        0x0100_0000,
+        0x7fff_ffff,
+        0x8000_0000,
+        0x8000_0001,
+        0xffff_fffe,
         0xffff_ffff,
     ];
     let sessions = lengths.into_iter().flat_map(|length| {
@@ -79,11 +109,49 @@ fn every_client_address() {
     let long = "x".repeat(107);
     let too_long = "x".repeat(108);
     let addresses = [
-        "192.0.2.1", "10.1", "10.1.2", "127", "0x7f000001", "0177.1", "1.2.3.256", "1.2.3.4.5", "1.2.3", "1..2", "", " 1.2.3.4",
-        "1.2.3.4 ", "1.2.3.4 x", "4294967295", "4294967296", "08.1", "0x", "1.2.3.4\n", "+1", "-1", "a", "::1", "IPv6:::1",
-        "ipv6:::1", "IPV6:2001:db8::1", "IPv6:", "IPv6:IPv6:::1", "[::1]", "::ffff:1.2.3.4", "::1%lo", "fe80::1%1",
-        "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "12345::", "::g", "/run/sock", &long, &too_long,
-        "IPv6:1.2.3.4", "0:0:0:0:0:0:0:1", "::1 ",
+        "192.0.2.1",
+        "10.1",
+        "10.1.2",
+        "127",
+        "0x7f000001",
+        "0177.1",
+        "1.2.3.256",
+        "1.2.3.4.5",
+        "1.2.3",
+        "1..2",
+        "",
+        " 1.2.3.4",
+        "1.2.3.4 ",
+        "1.2.3.4 x",
+        "4294967295",
+        "4294967296",
+        "08.1",
+        "0x",
+        "1.2.3.4\n",
+        "+1",
+        "-1",
+        "a",
+        "::1",
+        "IPv6:::1",
+        "ipv6:::1",
+        "IPV6:2001:db8::1",
+        "IPv6:",
+        "IPv6:IPv6:::1",
+        "[::1]",
+        "::ffff:1.2.3.4",
+        "::1%lo",
+        "fe80::1%1",
+        "1:2:3:4:5:6:7:8",
+        "1:2:3:4:5:6:7",
+        "1:2:3:4:5:6:7:8:9",
+        "12345::",
+        "::g",
+        "/run/sock",
+        &long,
+        &too_long,
+        "IPv6:1.2.3.4",
+        "0:0:0:0:0:0:0:1",
+        "::1 ",
     ];
     let mut sessions = Vec::new();
     for family in *b"46LU5ul\0" {
@@ -98,10 +166,28 @@ fn every_client_address() {
 #[test]
 fn every_end_of_a_client_address() {
     let payloads: [&[u8]; 22] = [
-        b"", b"host", b"host\0", b"\0", b"host\0U", b"host\x004", b"host\x004\0", b"host\x004\0\x19", b"host\x004\0\x191.2.3.4",
-        b"host\x004\0\x191.2.3.4\0", b"host\x004\0\x191.2.3.4\0junk", b"host\x004\0\x191.2.3.4\0junk\0", b"host\0U\0\x19x\0",
-        b"host\0Ujunk", b"host\0L\0\0\0", b"host\0L\0\0", b"host\0L\0\0/x", b"\x004\0\x191.2.3.4\0", b"host\x006\0\x19::1",
-        b"host\x006\0\x19::1\0", b"host\x004\xff\xff1.2.3.4\0", b"a\0b\0c\0",
+        b"",
+        b"host",
+        b"host\0",
+        b"\0",
+        b"host\0U",
+        b"host\x004",
+        b"host\x004\0",
+        b"host\x004\0\x19",
+        b"host\x004\0\x191.2.3.4",
+        b"host\x004\0\x191.2.3.4\0",
+        b"host\x004\0\x191.2.3.4\0junk",
+        b"host\x004\0\x191.2.3.4\0junk\0",
+        b"host\0U\0\x19x\0",
+        b"host\0Ujunk",
+        b"host\0L\0\0\0",
+        b"host\0L\0\0",
+        b"host\0L\0\0/x",
+        b"\x004\0\x191.2.3.4\0",
+        b"host\x006\0\x19::1",
+        b"host\x006\0\x19::1\0",
+        b"host\x004\xff\xff1.2.3.4\0",
+        b"a\0b\0c\0",
     ];
     judged(
         &Setup::default(),
@@ -127,7 +213,12 @@ fn arguments_of_any_number() {
     let sessions = [0, 1, 2, 50, 1000, 20_000].map(|count| {
         let payload = [&b"<a@b>\0"[..], &b"A=1\0".repeat(count)].concat();
         let payload = &payload[..payload.len().min(65_535)];
-        everything().letters("OCH").sending([(b'M', payload)]).letters("R").sending([(b'R', payload)]).letters("R")
+        everything()
+            .letters("OCH")
+            .sending([(b'M', payload)])
+            .letters("R")
+            .sending([(b'R', payload)])
+            .letters("R")
     });
     judged(&Setup::default(), sessions);
 }

@@ -62,7 +62,11 @@ fn every_offer_without_a_negotiate_callback() {
 fn every_return_value_of_the_negotiate_callback() {
     let statuses = [-3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21, 22];
     let sessions = statuses.map(|status| {
-        let script = Script::default().calls(Callback::Negotiate, 1, "out 0 0x1").returns(Callback::Negotiate, 1, status);
+        let script = Script::default().calls(Callback::Negotiate, 1, "out 0 0x1").returns(
+            Callback::Negotiate,
+            1,
+            status,
+        );
         offering(script, 6, 0x1ff, 0x1f_ffff)
     });
     same(&Setup::default(), sessions);
@@ -73,7 +77,8 @@ fn every_step_that_is_wanted_and_offered_or_not() {
     let sessions = (0..32).flat_map(|bit| {
         let wanted = 1_u32 << bit;
         let script = Script::default().calls(Callback::Negotiate, 1, format!("out 1 {wanted:#x}"));
-        [0x1f_ffff, 0x1f_ffff & !wanted, wanted, 0x8000_0000 | wanted].map(|offered| offering(script.clone(), 6, 0x1ff, offered))
+        [0x1f_ffff, 0x1f_ffff & !wanted, wanted, 0x8000_0000 | wanted]
+            .map(|offered| offering(script.clone(), 6, 0x1ff, offered))
     });
     alone(&Setup::default(), sessions);
 }
@@ -83,7 +88,8 @@ fn every_action_that_is_wanted_and_offered_or_not() {
     let sessions = (0..32).flat_map(|bit| {
         let wanted = 1_u32 << bit;
         let script = Script::default().calls(Callback::Negotiate, 1, format!("out 0 {wanted:#x}"));
-        [0x1ff, 0x1ff & !wanted, wanted, wanted | 1].map(|offered| offering(script.clone(), 6, offered, 0x1f_ffff))
+        [0x1ff, 0x1ff & !wanted, wanted, wanted | 1]
+            .map(|offered| offering(script.clone(), 6, offered, 0x1f_ffff))
     });
     same(&Setup::default(), sessions);
 }

@@ -28,18 +28,25 @@ fn example(rule: Rule) -> Session {
         Rule::BeforeNegotiation => everything().letters("M"),
         Rule::EmptyFrame | Rule::NegativeLength => everything().letters("OCHM"),
         Rule::Unterminated => everything().letters("OC").sending([(b'H', &b"host"[..])]).letters("M"),
-        Rule::UnterminatedArgument => everything().letters("OCH").sending([(b'M', &b"<a@b>\0SIZE"[..])]).letters("R"),
-        Rule::NamelessHeader => everything().letters("OCHMR").sending([(b'L', &b"\0v\0x\0"[..])]).letters("L"),
+        Rule::UnterminatedArgument => {
+            everything().letters("OCH").sending([(b'M', &b"<a@b>\0SIZE"[..])]).letters("R")
+        }
+        Rule::NamelessHeader => {
+            everything().letters("OCHMR").sending([(b'L', &b"\0v\0x\0"[..])]).letters("L")
+        }
         Rule::OddMacros => everything().letters("ODC").sending([(b'D', &b"Hj\0"[..])]).letters("H"),
         Rule::UnknownKeepsMessage => everything().letters("OCHMRTLUNBE"),
         Rule::UnknownKeepsState => everything().letters("OUCH"),
         Rule::NoHeader => Session::new(wanting(bits::NO_EOH)).letters("OCHMRTBE"),
         Rule::AbortOutsideMessage => Session::new(wanting(bits::NO_MAIL)).letters("OCHA"),
         Rule::DecidedMessage => {
-            Session::new(Script::default().with_everything().returns(Callback::Mail, 1, status::REJECT)).letters("OCHMRM")
+            Session::new(Script::default().with_everything().returns(Callback::Mail, 1, status::REJECT))
+                .letters("OCHMRM")
         }
         Rule::AnyNewConnection => everything().letters("OCHKCH"),
-        Rule::MissingAnswer => Session::new(wanting(0).returns(Callback::Mail, 1, status::NOREPLY)).letters("OCHM"),
+        Rule::MissingAnswer => {
+            Session::new(wanting(0).returns(Callback::Mail, 1, status::NOREPLY)).letters("OCHM")
+        }
         Rule::NoSuchAnswer => Session::new(wanting(0).returns(Callback::Mail, 1, 99)).letters("OCHM"),
         Rule::UnheardAnswer => {
             Session::new(wanting(bits::NR_MAIL).returns(Callback::Mail, 1, status::REJECT)).letters("OCHMRT")
@@ -86,7 +93,8 @@ fn every_accepted_difference_still_occurs() {
         let counts = judged(&Setup::default(), [example(rule)]);
         assert_eq!(counts.into_iter().collect::<Vec<_>>(), [(rule, 1)]);
         // Without any help for the stock library.
-        let [stock, ours] = Library::ALL.map(|library| Probe::start(library, &Setup::default()).run(&example(rule)));
+        let [stock, ours] =
+            Library::ALL.map(|library| Probe::start(library, &Setup::default()).run(&example(rule)));
         assert_ne!(stock, ours, "{rule:?}: there is no difference any more");
     }
 }

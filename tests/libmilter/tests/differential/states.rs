@@ -11,8 +11,23 @@ const COMMANDS: &str = "OCHMRTLNBEAUQKD";
 
 /// Ways into every state.
 const WAYS: [&str; 17] = [
-    "", "O", "OC", "OCH", "OCHM", "OCHMR", "OCHMRT", "OCHMRTL", "OCHMRTLN", "OCHMRTLNB", "OCHMRTLNBE", "OCHMRA", "OCU",
-    "OCHMRU", "OCHMRTLU", "OCHMRTLNBEU", "OCHMRTLNBEK",
+    "",
+    "O",
+    "OC",
+    "OCH",
+    "OCHM",
+    "OCHMR",
+    "OCHMRT",
+    "OCHMRTL",
+    "OCHMRTLN",
+    "OCHMRTLNB",
+    "OCHMRTLNBE",
+    "OCHMRA",
+    "OCU",
+    "OCHMRU",
+    "OCHMRTLU",
+    "OCHMRTLNBEU",
+    "OCHMRTLNBEK",
 ];
 
 fn everything() -> Session {

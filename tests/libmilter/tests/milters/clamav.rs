@@ -11,7 +11,9 @@ const EICAR: &[&[u8]] = &[b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$", b"EICAR-STANDARD-ANT
 
 #[test]
 fn clamav_milter_rejects_what_it_did_before() {
-    recorded("clamav-reject", |library| conversation(library, "OnInfected Reject\nRejectMsg Rejected: %v found\n"));
+    recorded("clamav-reject", |library| {
+        conversation(library, "OnInfected Reject\nRejectMsg Rejected: %v found\n")
+    });
 }
 
 #[test]
@@ -35,8 +37,12 @@ fn conversation(library: Library, action: &str) -> String {
     let mut mta = Mta::negotiate(milter.connect(&socket));
     mta.hello("client.example.com", "192.0.2.1");
     let forged = [("From", "alice@example.com"), ("X-Virus-Scanned", "forged"), ("X-Virus-Status", "Clean")];
-    let messages =
-        [PLAIN, Message { body: EICAR, ..PLAIN }, Message { header: &forged, ..PLAIN }, Message { body: &[], ..PLAIN }];
+    let messages = [
+        PLAIN,
+        Message { body: EICAR, ..PLAIN },
+        Message { header: &forged, ..PLAIN },
+        Message { body: &[], ..PLAIN },
+    ];
     for message in messages {
         mta.message(&message);
         clamd.asked().iter().for_each(|asked| mta.note(&format!("clamd scanned {asked}")));

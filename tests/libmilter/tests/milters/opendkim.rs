@@ -76,7 +76,8 @@ fn local(socket: &Path) -> String {
 }
 
 pub(crate) fn volatile(text: &str) -> String {
-    let text = ["\\x09t=", "\\tt=", " t="].iter().fold(text.to_owned(), |text, time| mask(&text, time, &[';']));
+    let text =
+        ["\\x09t=", "\\tt=", " t="].iter().fold(text.to_owned(), |text, time| mask(&text, time, &[';']));
     // The signature itself, and the eight letters of it that stand for it in results.
     let text = mask(&text, "\\x09b=", &['"']);
     mask(&text, "header.b=", &['"', ' ', ';', '\\'])

@@ -35,9 +35,18 @@ fn conversation(library: Library) -> String {
     let domains = [("alice@example.com", "com"), ("alice@example.net", "net"), ("alice@example.org", "org")];
     for (from, top) in domains {
         let (good, bad) = match top {
-            "com" => ("mta.example.net; dkim=pass header.d=example.com", "mta.example.net; dkim=fail header.d=example.com"),
-            "net" => ("mta.example.net; dkim=pass header.d=example.net", "mta.example.net; dkim=fail header.d=example.net"),
-            _ => ("mta.example.net; dkim=pass header.d=example.org", "mta.example.net; dkim=fail header.d=example.org"),
+            "com" => (
+                "mta.example.net; dkim=pass header.d=example.com",
+                "mta.example.net; dkim=fail header.d=example.com",
+            ),
+            "net" => (
+                "mta.example.net; dkim=pass header.d=example.net",
+                "mta.example.net; dkim=fail header.d=example.net",
+            ),
+            _ => (
+                "mta.example.net; dkim=pass header.d=example.org",
+                "mta.example.net; dkim=fail header.d=example.org",
+            ),
         };
         for results in [good, bad] {
             let spf = result("mta.example.net; spf=fail smtp.mailfrom=mallory@example.edu");

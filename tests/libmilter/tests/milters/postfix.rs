@@ -42,7 +42,8 @@ fn a_filter_in_python_edits_mail_that_passes_through_postfix() {
         command.arg(format!("inet:{}@{}", site.milter.port(), site.milter.ip()));
         let mut milter = Milter::start(library, command, folder.path());
         milter.listens(site.milter);
-        let mut text = site.send(&["edit", "reply", "lines", "nothing", "tempfail", "accept"], "carol@example.org");
+        let mut text =
+            site.send(&["edit", "reply", "lines", "nothing", "tempfail", "accept"], "carol@example.org");
         text.push_str(&site.send(&["nothing"], "no@example.org"));
         if library == Library::Ours {
             assert!(milter.stop().success());
@@ -107,7 +108,8 @@ impl Site {
             }
             for line in message_lines(&delivered.message) {
                 let line = escape(&line);
-                let shown = if line.len() > 200 { format!("{} … {} bytes", &line[..20], line.len()) } else { line };
+                let shown =
+                    if line.len() > 200 { format!("{} … {} bytes", &line[..20], line.len()) } else { line };
                 let _ = writeln!(text, "| {shown}");
             }
         }

@@ -30,12 +30,17 @@ pub(crate) fn converse(milter: &mut Milter, socket: &std::path::Path) -> String 
         let mut mta = Mta::negotiate(milter.connect(socket));
         mta.hello("client.example.com", "192.0.2.1");
         for subject in ["edit", "reply", "lines", "discard", "quarantine", "accept", "tempfail", "nothing"] {
-            let header = [("From", "alice@example.com"), ("Subject", subject), ("X-Old", "one"), ("X-Old", "two")];
+            let header =
+                [("From", "alice@example.com"), ("Subject", subject), ("X-Old", "one"), ("X-Old", "two")];
             mta.message(&Message { header: &header, ..PLAIN });
         }
         mta.message(&Message { recipients: &["<no@example.org>", "<bob@example.org>"], ..PLAIN });
         mta.message(&Message { sender: &["<>"], ..PLAIN });
-        mta.message(&Message { header: &[("Subject", "\u{e9}\u{20ac}")], body: &[b"\x00\xff\x80\r\n"], ..PLAIN });
+        mta.message(&Message {
+            header: &[("Subject", "\u{e9}\u{20ac}")],
+            body: &[b"\x00\xff\x80\r\n"],
+            ..PLAIN
+        });
         mta.unknown("FOOBAR arg");
         text.push_str(&mta.quit());
     }
