@@ -42,8 +42,8 @@ async fn opendkim_treats_all_messages_of_both_profiles_alike() {
         let signed = report(&signs, &[mta, "--body=200KiB"]);
         assert_eq!(signed["edits"], json!({ "insert-header": 60 }));
         assert_eq!(signed["verdicts"], json!({ "accept": 60 }));
-        let verified = report(&verifies, &[mta, "--check", "--expect=header"]);
-        assert_eq!(verified["edits"], json!({ "insert-header": 60 }));
-        assert_eq!(verified["check"], json!({ "messages": 60, "mismatches": 0 }));
+        let judged = report(&verifies, &[mta, "--check", "--expect=header"]);
+        assert_eq!(judged["edits"], json!({ "insert-header": 60 }));
+        assert_eq!(judged["check"], json!({ "messages": 60, "mismatches": 0 }));
     }
 }
