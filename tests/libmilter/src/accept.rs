@@ -99,7 +99,7 @@ fn wanted(session: &Session) -> u32 {
         Action::Do(call) => call.strip_prefix("out 1 0x"),
         Action::Return(_) => None,
     });
-    let said = outs.filter_map(|bits| u32::from_str_radix(bits, 16).ok()).last();
+    let said = outs.filter_map(|bits| u32::from_str_radix(bits, 16).ok()).next_back();
     let asked = !session.setup.without.contains(&Callback::Negotiate)
         && script.status(Callback::Negotiate, 1) == status::CONTINUE;
     said.filter(|_| asked).unwrap_or_else(|| missing_bits(&session.setup))
@@ -120,7 +120,7 @@ fn find(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
     if matches!(item.code, b'H' | b'U') && last.is_some_and(|byte| *byte != 0) {
         return Some((Rule::Unterminated, Expected::closes()));
     }
-    let whole = item.payload.iter().any(|byte| *byte == 0);
+    let whole = item.payload.contains(&0);
     if matches!(item.code, b'M' | b'R') && whole && last.is_some_and(|byte| *byte != 0) {
         let closes = Expected::closes();
         // A message that begins so is aborted by both libraries.
@@ -241,12 +241,11 @@ fn called(item: &Item, agreed: u32, status: i32, calls: impl IntoIterator<Item =
 /// How ours says what a callback returns.
 fn letter(status: i32, agreed: u32) -> u8 {
     match status {
-        status::CONTINUE | status::NOREPLY => b'c',
         status::REJECT => b'r',
         status::DISCARD => b'd',
         status::ACCEPT => b'a',
         status::SKIP if agreed & bits::SKIP != 0 => b's',
-        status::SKIP => b'c',
+        status::CONTINUE | status::NOREPLY | status::SKIP => b'c',
         _ => b't',
     }
 }

@@ -141,7 +141,7 @@ fn kind(session: &Session) -> String {
 }
 
 /// Where each attempt is a hang, it could take for ever.
-const SHRINKING: Duration = Duration::from_secs(60);
+const SHRINKING: Duration = Duration::from_mins(1);
 
 /// Leaves out whatever the difference does not need.
 fn shrink(mut session: Session, strict: bool) -> (Session, String) {

@@ -74,9 +74,7 @@ impl Site {
         let mut client = Client::connect(self.postfix.smtp()).expect("Postfix listens");
         let mut accepted = 0;
         client.reply().expect("Postfix greets");
-        for command in ["EHLO client.example.com"] {
-            client.command(command).expect("Postfix answers");
-        }
+        client.command("EHLO client.example.com").expect("Postfix answers");
         for subject in subjects {
             let mut say = |client: &mut Client, line: &str| {
                 let reply = client.command(line).expect("Postfix answers");
