@@ -58,12 +58,12 @@ fn an_open_message_that_does_not_end_is_aborted_in_the_end() {
 }
 
 #[test]
-fn stop_before_main_and_a_second_main_return_at_once() {
+fn main_after_a_stop_fails_at_once() {
     let filter = Filter::spawn(&Run { script: "setup|stop\nend|main", ..Run::default() });
-    assert_eq!(filter.end(), (["stop 0", "main 0", "main 0"].map(str::to_owned).to_vec(), Some(0)));
+    assert_eq!(filter.end(), (["stop 0", "main -1", "main -1"].map(str::to_owned).to_vec(), Some(1)));
     let filter = Filter::new("end|main");
     let log = filter.stop();
-    assert_eq!(log, ["main 0", "main 0"]);
+    assert_eq!(log, ["main 0", "main -1"]);
 }
 
 #[test]
