@@ -247,7 +247,7 @@ fn check(edit: &Edit<&[u8]>, relays: bool) {
         | Edit::ChangeHeader { name, value, .. }
             if relays =>
         {
-            assert!(!name.is_empty() && !value.contains(&0))
+            assert!(!name.is_empty() && !value.contains(&0));
         }
         Edit::AddHeader { name, value }
         | Edit::InsertHeader { name, value, .. }
