@@ -76,7 +76,7 @@ impl Scene {
             5 => self.edit(&input.edit()),
             6 => {
                 let before = self.session.output().len();
-                let due = self.session.waits_for() == Some(Stage::EndOfMessage);
+                let due = self.at_end();
                 assert_eq!(self.session.progress().is_ok(), due);
                 assert_eq!(self.session.output().len() - before, if due { 5 } else { 0 });
             }
@@ -87,6 +87,17 @@ impl Scene {
                 wire::drain(self.session.output(), step, &mut self.written);
             }
         }
+    }
+
+    /// Whether the end of the message has come. libmilter's rules let it begin with a last piece of the body.
+    fn at_end(&self) -> bool {
+        let at_end = self.session.progress_frame().is_ok();
+        match self.session.waits_for() {
+            Some(Stage::EndOfMessage) => assert!(at_end),
+            Some(Stage::Body) => {}
+            _ => assert!(!at_end),
+        }
+        at_end
     }
 
     /// Takes events as long as there are any, from a buffer with one frame at most.
@@ -155,7 +166,7 @@ impl Scene {
 
     fn edit(&mut self, edit: &Edit<bytes::Bytes>) {
         let before = self.session.output().len();
-        let at_end = self.session.waits_for() == Some(Stage::EndOfMessage);
+        let at_end = self.at_end();
         let fine = self.session.check_edit(edit);
         let result = self.session.edit(edit.clone());
         assert_eq!(result, if at_end { fine } else { Err(Misuse::NotAtEndOfMessage) });

@@ -244,7 +244,11 @@ fn check(edit: &Edit<&[u8]>, relays: bool) {
     match *edit {
         Edit::AddHeader { name, value }
         | Edit::InsertHeader { name, value, .. }
-        | Edit::ChangeHeader { name, value, .. } if relays => assert!(!name.is_empty() && !value.contains(&0)),
+        | Edit::ChangeHeader { name, value, .. }
+            if relays =>
+        {
+            assert!(!name.is_empty() && !value.contains(&0));
+        }
         Edit::AddHeader { name, value }
         | Edit::InsertHeader { name, value, .. }
         | Edit::ChangeHeader { name, value, .. } => {

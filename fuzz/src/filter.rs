@@ -131,10 +131,11 @@ impl Filter {
         let edits = [choice, choice >> 4, 1, b'n', 4, choice, b'\n', b' ', 4, 0, 0, 0, 2];
         let edit = Input(&edits).edit();
         if choice & 0x10 != 0 && session.edit(edit).is_ok() {
-            assert_eq!(waits, Some(Stage::EndOfMessage), "edits before the end of message");
+            assert!(at_end(waits), "edits before the end of message");
         }
         if choice & 0x20 != 0 {
-            assert_eq!(session.progress().is_ok(), waits == Some(Stage::EndOfMessage));
+            let progress = session.progress().is_ok();
+            assert!(if progress { at_end(waits) } else { waits != Some(Stage::EndOfMessage) });
         }
         if choice & 0xc0 == 0xc0 {
             session.defer(Input(&[choice]).verdict());
@@ -207,4 +208,9 @@ impl Feed {
         };
         wanted.clamp(end + 1, stream.len())
     }
+}
+
+/// Whether the end of the message has come. libmilter's rules let it begin with a last piece of the body.
+fn at_end(waits: Option<Stage>) -> bool {
+    matches!(waits, Some(Stage::EndOfMessage | Stage::Body))
 }

@@ -1,11 +1,12 @@
 //! Every case of `cases/chain`: several filters behind a real Postfix, each on a connection of its own and all as one
 //! chain, must be the same for the client, for the next hop and for each other.
 //!
-//! `cargo test -p tamis-interop --test chain -- header` runs those with `header` in their name; with `TAMIS_LOG=warn` the
-//! chain's own warnings and errors are shown.
+//! `cargo test -p tamis-interop --test chain -- header` runs those with `header` in their name; with `TAMIS_LOG=warn`
+//! Tamis' own warnings and errors are shown.
 
-use std::env;
-use std::io;
+#[path = "common/log.rs"]
+mod log;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -17,10 +18,7 @@ use tamis_interop::chain::{ChainSite, run_case};
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(2);
-    if env::var_os("TAMIS_LOG").is_some() {
-        let filter = tracing_subscriber::EnvFilter::from_env("TAMIS_LOG");
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    }
+    log::show();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/chain");
     let read = |arrangement| ChainCase::read_folder(&folder, arrangement);
     let (separate, chain) = match (read(Arrangement::Separate), read(Arrangement::Chain)) {

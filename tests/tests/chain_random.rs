@@ -8,6 +8,8 @@
 mod edits;
 #[path = "common/filters.rs"]
 mod filters;
+#[path = "common/log.rs"]
+mod log;
 #[path = "common/random.rs"]
 mod random;
 #[path = "common/shrink.rs"]
@@ -47,12 +49,12 @@ fn random_filters_are_the_same_separately_and_as_a_chain() {
     assert!(wrong.is_empty(), "sessions differ:\n\n{}", wrong.join("\n\n"));
 }
 
-/// Of three filters, in each place, with and without another that edits.
+/// Of three filters, in each place, without one that edits and with one in the middle.
 #[test]
 fn every_verdict_of_every_filter_at_every_stage_of_a_message_is_the_same() {
     let site = start();
     let mut wrong = Vec::new();
-    for editor in [None, Some(0), Some(1), Some(2)] {
+    for editor in [None, Some(1)] {
         let mut session = three_filters(editor);
         for at in 0..session.filters.len() {
             // Refusals of the connection end a chain at once (tamis::chain §Verdicts): cases show them.
@@ -94,6 +96,7 @@ fn the_end_of_the_connection_is_the_same_at_every_stage() {
 }
 
 fn start() -> ChainSite {
+    log::show();
     let access = format!("check_recipient_access inline:{{{{{} = REJECT}}}}", filters::NOBODY);
     let restrictions = format!("{access}, permit_mynetworks, reject");
     let settings = vec![("smtpd_recipient_restrictions".to_owned(), restrictions)];

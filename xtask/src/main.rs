@@ -8,9 +8,9 @@ mod fuzz;
 mod licences;
 mod packages;
 mod pictures;
-mod sendmail;
 mod soak;
 mod steps;
+mod unpack;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,14 +61,15 @@ enum Task {
 }
 
 const SETUP_HELP: &str = "\
-Installs the packages postfix, miltertest, opendkim and opendkim-tools where one is missing. Postfix is left without
-a configuration and no service is started: the tests run instances of their own on free ports of the loopback interface.
-Sendmail is downloaded and unpacked in target/sendmail, and not installed.
+Installs the packages postfix, miltertest, opendkim, opendkim-tools, spamc and valgrind where one is missing. Postfix is
+left without a configuration and no service is started: the tests run instances of their own on free ports of the
+loopback interface. Sendmail is downloaded and unpacked in target/sendmail, its libmilter with the other milters in
+target/milters; they are not installed.
 On other systems, or without root, it says what to type instead.
 
 Examples:
   cargo xtask setup
-  cargo xtask test --only setup --only interop";
+  cargo xtask test --only setup --only interop --only libmilter";
 
 const FUZZ_HELP: &str = "\
 Needs a C++ compiler for libfuzzer, and cargo-fuzz, which is installed into target/tools where it is missing. What is

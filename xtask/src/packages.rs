@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::sendmail;
+use crate::unpack::{MILTERS, SENDMAIL};
 
 /// A program, or a file by its whole path, and the Debian package it comes in.
 struct Needed {
@@ -19,12 +19,15 @@ struct Needed {
     package: &'static str,
 }
 
-/// For the interop tests.
-const NEEDED: [Needed; 4] = [
+/// For the tests with real mail programs.
+const NEEDED: [Needed; 6] = [
     Needed { program: "postfix", package: "postfix" },
     Needed { program: "miltertest", package: "miltertest" },
     Needed { program: "opendkim", package: "opendkim" },
     Needed { program: "opendkim-genkey", package: "opendkim-tools" },
+    // spamass-milter knows it by its full path only.
+    Needed { program: "spamc", package: "spamc" },
+    Needed { program: "valgrind", package: "valgrind" },
 ];
 
 /// For `cargo xtask bench-peers`, which does without what cannot be had.
@@ -45,7 +48,8 @@ const POLICY: &str =
 /// Gets what is missing. Installing needs root on a Debian-like system; elsewhere the error says what to type.
 pub(crate) fn setup(root: &Path) -> Result<()> {
     install_missing()?;
-    sendmail::setup(root)
+    SENDMAIL.setup(root)?;
+    MILTERS.setup(root)
 }
 
 /// Gets what the benchmarks compare with, where that can be done; says what to type where not.
@@ -81,10 +85,16 @@ fn install_missing() -> Result<()> {
     require_installed()
 }
 
-/// Fails if a program is missing, saying how to get it.
+/// Fails if a program is missing that the interop tests need, saying how to get it.
 pub(crate) fn require(root: &Path) -> Result<()> {
     require_installed()?;
-    sendmail::require(root)
+    SENDMAIL.require(root)
+}
+
+/// Fails if something is missing that the tests of the drop-in libmilter need, saying how to get it.
+pub(crate) fn require_milters(root: &Path) -> Result<()> {
+    require_installed()?;
+    MILTERS.require(root)
 }
 
 fn require_installed() -> Result<()> {

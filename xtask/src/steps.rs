@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Fuzz,
     /// the tests against real mail programs
     Interop,
+    /// the drop-in libmilter does what Sendmail's does, and milters run on it
+    Libmilter,
     /// `tamis serve` survives every attack, and is as before after each
     Hostile,
     /// 30 seconds of full load with connections killed at random: nothing grows, nothing is left
@@ -39,7 +41,7 @@ pub(crate) enum Step {
 }
 
 /// Every step, in the order in which they run.
-pub(crate) const ALL: [Step; 11] = [
+pub(crate) const ALL: [Step; 12] = [
     Step::Setup,
     Step::Fmt,
     Step::Clippy,
@@ -48,6 +50,7 @@ pub(crate) const ALL: [Step; 11] = [
     Step::Peers,
     Step::Fuzz,
     Step::Interop,
+    Step::Libmilter,
     Step::Hostile,
     Step::Soak,
     Step::Deny,
@@ -63,14 +66,14 @@ pub(crate) fn help() -> String {
     let mut text = String::from("Steps, in this order:\n");
     for step in ALL {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {:<8} {}", step.name(), step.summary());
+        let _ = writeln!(text, "  {:<9} {}", step.name(), step.summary());
     }
     text.push_str(
         "
 Examples:
   cargo xtask test
   cargo xtask test --only fmt --only clippy
-  cargo xtask test --skip setup --skip interop   where no mail programs can be installed",
+  cargo xtask test --skip setup --skip interop --skip libmilter   where no mail programs can be installed",
     );
     text
 }
@@ -110,6 +113,7 @@ impl Step {
             Self::Peers => "peers",
             Self::Fuzz => "fuzz",
             Self::Interop => "interop",
+            Self::Libmilter => "libmilter",
             Self::Hostile => "hostile",
             Self::Soak => "soak",
             Self::Deny => "deny",
@@ -127,6 +131,10 @@ impl Step {
             Self::Fuzz => fuzz::run(root, &[], fuzz::SECONDS),
             Self::Interop => {
                 packages::require(root)?;
+                self.run_cargo(root)
+            }
+            Self::Libmilter => {
+                packages::require_milters(root)?;
                 self.run_cargo(root)
             }
             Self::Deny => {
@@ -162,7 +170,8 @@ impl Step {
             // Plain `cargo test`, so that a fresh machine needs no further program.
             Self::Test => {
                 vec![Cargo::new(
-                    "test --workspace --exclude tamis-interop --exclude tamis-hostile --all-features --locked",
+                    "test --workspace --exclude tamis-interop --exclude tamis-hostile --exclude tamis-libmilter-tests \
+                     --all-features --locked",
                 )]
             }
             // Without what others wrote: that would be thirty more crates.
@@ -178,6 +187,10 @@ impl Step {
             Self::Interop => vec![
                 Cargo::new("build --package tamis-cli --package tamis-examples --bins --locked"),
                 Cargo::new("test --package tamis-interop --locked"),
+            ],
+            Self::Libmilter => vec![
+                Cargo::new("build --package tamis-libmilter --locked"),
+                Cargo::new("test --package tamis-libmilter-tests --locked"),
             ],
             Self::Hostile => vec![
                 Cargo::new("build --package tamis-cli --locked"),

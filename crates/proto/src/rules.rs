@@ -33,7 +33,8 @@ pub struct Rules {
     /// Pieces of a body that an MTA sends although it was to be skipped are thrown away; libmilter gives them to
     /// the filter.
     pub drop_skipped_body: bool,
-    /// A sender that cannot be read aborts a message that never began (spec §6.6).
+    /// A sender that cannot be read aborts a message that never began, and whatever cannot be read clears macros as if it
+    /// could (spec §6.6).
     pub abort_unreadable_sender: bool,
     /// The last byte of connect, helo, header and unknown is NUL, even behind bytes that are ignored (spec §2.3, §2.8).
     pub need_final_nul: bool,

@@ -184,6 +184,22 @@ fn everything_that_is_not_answered_leaves_in_one_piece_with_what_is() {
 }
 
 #[test]
+fn what_is_left_out_in_the_middle_is_not_written() {
+    // Sendmail says abort only inside a message.
+    let mut session = session(Profile::Sendmail, 6, Steps::NO_REPLIES);
+    let mut script = Script::new();
+    let helo = || Command::Helo(Bytes::from_static(b"h"));
+    for command in [helo(), Command::Abort, helo()] {
+        session.record(&mut script, &command, None).unwrap();
+    }
+    let mut at = 0;
+    let (turn, first) = session.play(&script, &mut at, Instant::now()).unwrap();
+    assert_eq!((turn, at, &first), (Turn::Mta, 1, &(0..7)));
+    let (turn, second) = session.play(&script, &mut at, Instant::now()).unwrap();
+    assert_eq!((turn, at, &second), (Turn::Mta, 3, &(12..19)));
+}
+
+#[test]
 fn large_pieces_of_a_body_are_not_copied() {
     let session = session(Profile::Postfix, 6, Steps::NO_REPLIES);
     let mut script = Script::new();

@@ -5,6 +5,7 @@ mod common;
 use bytes::Bytes;
 use common::frames::*;
 use common::{Mta, patient, serve};
+use tamis::chain::Chain;
 use tamis::handler::Field;
 use tamis::message::{Client, Recipient, Sender, Text};
 use tamis::{Context, Event, Filter, Needs, Now, Reply, Verdict};
@@ -148,4 +149,16 @@ fn plain_handlers_add_no_allocation_to_the_bare_session() {
 fn async_handlers_add_no_allocation_to_the_bare_session() {
     assert_eq!(Waiting.needs(), Needs::everything());
     assert_eq!(allocations(|| Waiting), allocations(|| ByHand { waits: true }));
+}
+
+/// Five filters that are one.
+fn chain(make: fn() -> Chain) -> Chain {
+    (0..5).fold(make(), |chain, at| chain.add(format!("filter {at}"), ByHand { waits: false }))
+}
+
+#[test]
+fn filters_of_a_chain_that_need_no_waiting_add_no_allocation_to_the_bare_session() {
+    let alone = allocations(|| ByHand { waits: false });
+    assert_eq!(allocations(|| chain(Chain::pipeline)), alone);
+    assert_eq!(allocations(|| chain(Chain::parallel)), alone);
 }

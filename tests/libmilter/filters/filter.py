@@ -63,7 +63,7 @@ class Filter(Milter.Base):
         if self.subject == "edit":
             self.edit()
         elif self.subject == "reply":
-            self.setreply("550", "5.7.1", "100% no")
+            self.setreply("550", "5.7.1", "100%% no")
             return Milter.REJECT
         elif self.subject == "lines":
             self.setreply("451", "4.7.1", "one", "two", "three")

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use similar::TextDiff;
 
+use crate::accept;
 use crate::library::Library;
 use crate::probe::{Probe, Transcript};
 use crate::rewrite;
-use crate::rules::{self, Rule};
+use crate::rules::Rule;
 use crate::session::{Session, Setup};
 
 /// A probe on each library.
@@ -72,7 +73,7 @@ impl Pair {
         if strict {
             return Judgement::Different(format!("not the same\n{}", both.difference()));
         }
-        match rules::judge(self, session, &both) {
+        match accept::judge(self, session, &both) {
             Ok(rule) => Judgement::Accepted(rule),
             Err(reason) => Judgement::Different(format!("{reason}\n{}", both.difference())),
         }
@@ -140,7 +141,7 @@ fn kind(session: &Session) -> String {
 }
 
 /// Where each attempt is a hang, it could take for ever.
-const SHRINKING: Duration = Duration::from_secs(60);
+const SHRINKING: Duration = Duration::from_mins(1);
 
 /// Leaves out whatever the difference does not need.
 fn shrink(mut session: Session, strict: bool) -> (Session, String) {

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accept;
 pub mod dice;
 pub mod generate;
 pub mod judge;

@@ -138,7 +138,7 @@ impl<'s> Wire<'s> {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        let mut buf = [0; 1 << 16];
+        let mut buf = vec![0; 1 << 16];
         loop {
             match self.stream.read(&mut buf) {
                 Ok(0) => self.closed = true,

@@ -45,7 +45,7 @@ impl fmt::Display for Transcript {
 pub struct Probe {
     child: Child,
     control: BufReader<UnixStream>,
-    folder: TempDir,
+    folder: Option<TempDir>,
     closes: bool,
     scripts: u64,
 }
@@ -114,7 +114,7 @@ impl Probe {
         control.set_nonblocking(false).expect("a stream can be told to block");
         control.set_read_timeout(Some(patience())).expect("20 seconds are no 0");
         let closes = !setup.without.contains(&crate::script::Callback::Close);
-        Self { child, control: BufReader::new(control), folder, closes, scripts: 0 }
+        Self { child, control: BufReader::new(control), folder: Some(folder), closes, scripts: 0 }
     }
 
     /// The process.
@@ -124,17 +124,28 @@ impl Probe {
 
     /// The socket that the milter listens on.
     pub fn socket(&self) -> PathBuf {
-        self.folder.path().join("milter")
+        self.folder().join("milter")
     }
 
     /// What it wrote to standard error, the system log included.
     pub fn errors(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
+        std::fs::read(self.errors_path())
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .unwrap_or_default()
     }
 
-    /// What it wrote to standard output.
-    pub fn output(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("stdout")).unwrap_or_default()
+    /// The file with what it writes to standard error.
+    pub fn errors_path(&self) -> PathBuf {
+        self.folder().join("stderr")
+    }
+
+    /// The file with what it writes to standard output.
+    pub fn output_path(&self) -> PathBuf {
+        self.folder().join("stdout")
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.as_ref().expect("it goes only when the probe does").path()
     }
 
     /// Runs one session, alone, from its script to the report of its last callback.
@@ -235,12 +246,13 @@ impl Probe {
         Ok(Said { id, session: number(&session)?, text })
     }
 
-    /// Sends a signal and waits for the return of `smfi_main` and the end of the process: what each returned.
+    /// Sends a signal and waits for the return of `smfi_main` and the end of the process: what each returned, and the
+    /// folder with all that it wrote.
     ///
     /// # Errors
     ///
     /// When `smfi_main` does not return in time.
-    pub fn stop(mut self, signal: Signal) -> io::Result<(String, ExitStatus)> {
+    pub fn stop(mut self, signal: Signal) -> io::Result<(String, ExitStatus, TempDir)> {
         let process = i32::try_from(self.child.id()).expect("a process id fits");
         kill(Pid::from_raw(process), signal)?;
         let returned = loop {
@@ -249,7 +261,8 @@ impl Probe {
                 break said.text;
             }
         };
-        Ok((returned, self.child.wait()?))
+        let status = self.child.wait()?;
+        Ok((returned, status, self.folder.take().expect("it goes only when the probe does")))
     }
 }
 

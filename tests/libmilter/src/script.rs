@@ -1,6 +1,7 @@
 //! What the probe is told to do: at which callback which calls, and what to return.
 
 use std::fmt;
+use std::fmt::Write as _;
 
 /// A callback of the filter, by the probe's word for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,11 +122,11 @@ impl Script {
     /// What a callback returns the nth time.
     pub fn status(&self, callback: Callback, nth: u32) -> i32 {
         let fits = |line: &&Line| line.callback == callback && (line.nth == 0 || line.nth == nth);
-        let statuses = self.0.iter().filter(fits).filter_map(|line| match line.action {
+        let mut statuses = self.0.iter().filter(fits).filter_map(|line| match line.action {
             Action::Return(status) => Some(status),
             Action::Do(_) => None,
         });
-        statuses.last().unwrap_or(status::CONTINUE)
+        statuses.next_back().unwrap_or(status::CONTINUE)
     }
 }
 
@@ -166,7 +167,10 @@ pub fn quoted(bytes: &[u8]) -> String {
     for byte in bytes {
         match byte {
             b' '..=b'~' if !matches!(byte, b'"' | b'\\') => text.push(char::from(*byte)),
-            byte => text.push_str(&format!("\\x{byte:02x}")),
+            byte => {
+                // A string takes all.
+                let _ = write!(text, "\\x{byte:02x}");
+            }
         }
     }
     text.push('"');

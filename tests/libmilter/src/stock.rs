@@ -101,6 +101,7 @@ impl State {
     }
 
     /// The table of §6.2.
+    #[expect(clippy::match_same_arms, reason = "rows that are alike by chance")]
     fn row(self) -> &'static [Self] {
         match self {
             Init => &[Opts],
@@ -203,6 +204,7 @@ pub struct Tracker {
     wanted: u32,
     /// What the filter's reply to the offer said.
     agreed: u32,
+    missing: u32,
     state: State,
     /// The status that ended the message before its end.
     settled: Option<i32>,
@@ -214,10 +216,12 @@ pub struct Tracker {
 impl Tracker {
     /// A connection whose negotiation comes to this.
     pub fn new(setup: &Setup, wanted: u32, agreed: u32) -> Self {
+        let missing = missing_bits(setup);
         Self {
             without: setup.without.clone(),
             wanted,
             agreed,
+            missing,
             state: Init,
             settled: None,
             behind: None,
@@ -240,6 +244,12 @@ impl Tracker {
         self.settled
     }
 
+    /// The steps whose states are passed over: also those that were asked for and left out as they were not offered, and
+    /// those for which there is no callback.
+    pub fn disabled(&self) -> u32 {
+        self.agreed | self.wanted & (bits::NO_DATA | bits::NO_UNKNOWN) | self.missing
+    }
+
     /// What was agreed on.
     pub fn agreed(&self) -> u32 {
         self.agreed
@@ -257,7 +267,7 @@ impl Tracker {
 
     /// Whether a command would be executed without anything being aborted.
     pub fn allows(&self, code: u8) -> bool {
-        State::of(code).is_some_and(|next| self.state.reaches(next, self.agreed))
+        State::of(code).is_some_and(|next| self.state.reaches(next, self.disabled()))
     }
 
     /// Takes a command; its payload is taken to be sound.
@@ -266,13 +276,13 @@ impl Tracker {
             return Taken::Aside;
         }
         let Some(next) = State::of(frame.code) else { return Taken::Ends };
-        let ignored = !self.state.reaches(next, self.agreed) && !Helo.reaches(next, self.agreed);
+        let ignored = !self.state.reaches(next, self.disabled()) && !Helo.reaches(next, self.disabled());
         self.behind = (next == Unkn || next == Abrt && ignored).then(|| self.behind());
         let mut aborts_first = false;
-        if !self.state.reaches(next, self.agreed) {
+        if !self.state.reaches(next, self.disabled()) {
             aborts_first = self.state.in_transaction();
             self.state = Helo;
-            if !Helo.reaches(next, self.agreed) {
+            if !Helo.reaches(next, self.disabled()) {
                 self.settled = self.settled.filter(|_| next != Abrt);
                 return if next == Quit { Taken::Ends } else { Taken::Ignored { aborts_first } };
             }

@@ -31,6 +31,8 @@ pub struct Item {
     pub would_piece: i32,
     /// Whatever its callback returns is continue.
     pub watched: bool,
+    /// It is executed only because states are passed over for which nothing was agreed on.
+    pub passes_over: bool,
     /// What the stock library does with it.
     pub taken: Taken,
     /// The state after it.
@@ -51,6 +53,10 @@ pub fn walk(session: &Session, wanted: u32, agreed: u32) -> Vec<Item> {
         let would = State::of(code).map_or(0, |state| next(callback(state)));
         let would_piece = next(Callback::Body);
         let watched = State::of(code).is_some_and(|state| wanted & no_reply_bit(state) != 0);
+        let passes_over = State::of(code).is_some_and(|next| {
+            let reaches = |steps| before.reaches(next, steps) || State::Helo.reaches(next, steps);
+            reaches(tracker.disabled()) && !reaches(agreed)
+        });
         let taken = tracker.take(Frame { code, payload }, &session.script);
         items.push(Item {
             start,
@@ -64,6 +70,7 @@ pub fn walk(session: &Session, wanted: u32, agreed: u32) -> Vec<Item> {
             would,
             would_piece,
             watched,
+            passes_over,
             taken,
             after: tracker.state(),
         });

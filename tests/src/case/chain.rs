@@ -120,6 +120,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_readme_is_a_case() {
+        let readme = include_str!("../../README.md");
+        let section = readme.split("## Several filters\n").nth(1).unwrap();
+        let example = section.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+        let case = parse(example, Arrangement::Chain).unwrap();
+        assert_eq!((case.filters.len(), case.delivered.len(), case.filters[1].events.len()), (2, 1, 2));
+    }
+
+    #[test]
     fn errors_name_the_line_and_what_is_wrong() {
         let error = |text| parse(text, Arrangement::Chain).unwrap_err();
         assert_eq!(error("[filter]\n"), "bad.case:1: [filter] needs the name of a filter");

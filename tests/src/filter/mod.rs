@@ -86,7 +86,7 @@ impl ScriptFilter {
     /// Writes down what the library kept of the message.
     async fn note_kept(&self, cx: &Context<'_, BytesMut>) -> Result<(), BoxError> {
         if self.script.keeps_headers() {
-            for header in cx.headers()?.iter() {
+            for header in cx.headers()? {
                 self.log.field(header.name().as_bytes(), header.value().as_bytes());
             }
         }

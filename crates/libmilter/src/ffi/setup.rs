@@ -87,8 +87,9 @@ pub(crate) extern "C" fn smfi_main() -> c_int {
             log::error(format_args!("smfi_main: no filter is registered"));
             return FAILURE;
         };
+        // A stop is for good, and what never began has not ended well.
         if process::stopping() != Stop::No {
-            return SUCCESS;
+            return FAILURE;
         }
         if !open(false) {
             return FAILURE;

@@ -30,7 +30,8 @@ static BUILT: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     }
     assert!(build.status().unwrap().success());
     let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(profile.join("libmilter.so"), folder.path().join("libmilter.so.1.0.1")).unwrap();
+    std::os::unix::fs::symlink(profile.join("libmilter.so"), folder.path().join("libmilter.so.1.0.1"))
+        .unwrap();
     folder
 });
 

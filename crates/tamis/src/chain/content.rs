@@ -1,17 +1,20 @@
 //! The content of a message as the chain keeps it: for edits that meet, for filters that want the body whole, and for
 //! those that are shown it later than it comes.
 
+use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::task::{Context as Task, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tamis_proto::command::Header;
 use tamis_proto::edit::model::{Field, Profile};
 use tamis_proto::frame::MAX_PAYLOAD;
 
 use super::edits::NewBody;
 use crate::filter::Event;
+use crate::message::body::Chunks;
 use crate::message::{Allowance, Body, BodyCollector, BodyError};
 
 /// What is kept of the content of one message.
@@ -144,8 +147,87 @@ pub(super) async fn as_stored(
     writer.finish().await.map(|replacement| replacement.body().clone())
 }
 
+/// The packets of a body, filled as MTAs do it: what a filter says of the first one must not depend on the pieces that
+/// the filter before it made the body of.
+pub(super) struct Packets {
+    chunks: Chunks,
+    payload: usize,
+    waiting: VecDeque<Bytes>,
+    size: usize,
+}
+
+impl Packets {
+    pub(super) fn of(body: &Body, payload: usize) -> Self {
+        Self { chunks: body.chunks(), payload: payload.max(MAX_PAYLOAD), waiting: VecDeque::new(), size: 0 }
+    }
+
+    pub(super) async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        while self.size < self.payload {
+            match self.chunks.next().await {
+                Some(Ok(chunk)) if chunk.is_empty() => {}
+                Some(Ok(chunk)) => {
+                    self.size += chunk.len();
+                    self.waiting.push_back(chunk);
+                }
+                Some(Err(error)) => return Some(Err(error)),
+                None => break,
+            }
+        }
+        (self.size > 0).then(|| Ok(self.take(self.size.min(self.payload))))
+    }
+
+    fn take(&mut self, size: usize) -> Bytes {
+        self.size -= size;
+        let first = self.waiting.front_mut().expect("so much is waiting");
+        if first.len() > size {
+            return first.split_to(size);
+        }
+        let first = self.waiting.pop_front().expect("it was there");
+        if first.len() == size {
+            return first;
+        }
+        let mut packet = BytesMut::with_capacity(size);
+        packet.extend_from_slice(&first);
+        while packet.len() < size {
+            let next = self.waiting.front_mut().expect("so much is waiting");
+            packet.extend_from_slice(&next.split_to(next.len().min(size - packet.len())));
+            if next.is_empty() {
+                self.waiting.pop_front();
+            }
+        }
+        packet.freeze()
+    }
+}
+
 /// Cuts a piece of a body into pieces that fit a packet.
 pub(super) fn cut(mut piece: Bytes, payload: usize) -> impl Iterator<Item = Bytes> {
     let payload = payload.max(MAX_PAYLOAD);
     std::iter::from_fn(move || (!piece.is_empty()).then(|| piece.split_to(piece.len().min(payload))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Budget;
+
+    #[tokio::test]
+    async fn pieces_of_any_size_fill_packets() {
+        let whole: Bytes = (0..200_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+        for size in [1, 1000, MAX_PAYLOAD - 1, MAX_PAYLOAD, MAX_PAYLOAD + 1, 150_000] {
+            let mut writer = Budget::default().message().writer();
+            let mut from = whole.clone();
+            while !from.is_empty() {
+                writer.push(from.split_to(size.min(from.len()))).await.unwrap();
+            }
+            let body = writer.finish().await.unwrap();
+            let (mut packets, mut made) = (Packets::of(body.body(), 1), Vec::new());
+            while let Some(packet) = packets.next().await {
+                made.push(packet.unwrap());
+            }
+            let (last, full) = made.split_last().unwrap();
+            assert!(full.iter().all(|packet| packet.len() == MAX_PAYLOAD), "pieces of {size}");
+            assert!(last.len() <= MAX_PAYLOAD, "pieces of {size}");
+            assert_eq!(made.concat(), whole, "pieces of {size}");
+        }
+    }
 }

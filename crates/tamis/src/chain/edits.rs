@@ -135,7 +135,9 @@ impl Draft {
             return Ok(self.of_one());
         }
         let mut change = self.envelope(&mut |_| {});
-        if self.turns.iter().any(Turn::edits_header) {
+        if let Some(turn) = self.only_one(is_of_header) {
+            change.edits.extend(self.header_edits(turn));
+        } else if self.turns.iter().any(Turn::edits_header) {
             self.catch_up();
             let model = self.model.as_ref().expect("it caught up");
             let entries = net::entries(model, &self.received, 0);
@@ -152,7 +154,9 @@ impl Draft {
         }
         let mut conflicts = Vec::new();
         let mut change = self.envelope(&mut |conflict| conflicts.push(conflict));
-        if self.turns.iter().any(Turn::edits_header) {
+        if let Some(turn) = self.only_one(is_of_header) {
+            change.edits.extend(self.header_edits(turn));
+        } else if self.turns.iter().any(Turn::edits_header) {
             let untouched = net::model(self.rules.target, &self.received);
             let mut master = net::entries(&untouched, &self.received, 0);
             for turn in self.turns.iter().filter(|turn| turn.edits_header()) {
@@ -174,6 +178,20 @@ impl Draft {
         self.put_body(&mut change);
         change.conflicts = conflicts;
         Ok(change)
+    }
+
+    /// The filter that alone asks for edits of a kind: they meet no others and go as they are. What they are about need
+    /// not have been kept.
+    fn only_one(&self, kind: impl Fn(&Edit<Bytes>) -> bool) -> Option<&Turn> {
+        let mut turns = self.turns.iter().filter(|turn| turn.edits.iter().any(&kind));
+        let first = turns.next()?;
+        turns.next().is_none().then_some(first)
+    }
+
+    fn header_edits(&self, turn: &Turn) -> impl Iterator<Item = Edit<Bytes>> {
+        let widen = self.rules.own_space && !turn.own_space;
+        let edits = turn.edits.iter().filter(|edit| is_of_header(edit)).cloned();
+        edits.map(move |edit| if widen { with_space(edit) } else { edit })
     }
 
     /// What a single filter asks for goes as it is.
@@ -262,6 +280,10 @@ impl Draft {
 
     /// Recipients to remove, and then those to add that are not removed later.
     fn recipients(&self, profile: Profile, edits: &mut Vec<Edit<Bytes>>) {
+        if let Some(turn) = self.only_one(is_of_recipients) {
+            edits.extend(turn.edits.iter().filter(|edit| is_of_recipients(edit)).cloned());
+            return;
+        }
         let given = self.recipients.clone();
         // What was added, by which edit; those of the client were by none.
         let mut there: Vec<(Option<usize>, Path)> = given.iter().map(|path| (None, path.clone())).collect();
@@ -402,6 +424,13 @@ fn add_recipient(path: &Path) -> Edit<Bytes> {
     } else {
         Edit::AddRecipientWithArgs { address, args: Some(path.args.join(&b' ').into()) }
     }
+}
+
+fn is_of_recipients(edit: &Edit<Bytes>) -> bool {
+    matches!(
+        edit,
+        Edit::AddRecipient { .. } | Edit::AddRecipientWithArgs { .. } | Edit::DeleteRecipient { .. }
+    )
 }
 
 fn is_of_header(edit: &Edit<Bytes>) -> bool {

@@ -49,6 +49,10 @@ impl Chain {
     /// Does as much of a step as needs no waiting.
     pub(super) fn begin_step(&mut self, cx: &mut Context<'_, ()>, stage: Stage, event: Event) -> Now {
         self.forget_step();
+        if stage == Stage::Unknown && self.message.doomed == Some(Verdict::Discard) {
+            // An MTA says nothing more of a message that it discards: this comes behind it.
+            self.end_message();
+        }
         if stage.in_message() && (!self.message.open || stage == Stage::Mail) {
             self.end_message();
             self.begin_message();
@@ -376,7 +380,7 @@ impl Chain {
                 continue;
             }
             seat.joined = false;
-            match seat.now(scene, event.clone()) {
+            match seat.now(scene, &mut scene.shown(), event.clone()) {
                 Ok(Now::Done(reply)) => self.parted(at, reply.map_err(Failure::Error)),
                 Ok(Now::Later(event)) => seat.later = Some(event),
                 Err(text) => self.parted(at, Err(Failure::Panicked(text))),

@@ -262,15 +262,8 @@ impl Seat {
         self.skips = false;
         self.aborts = false;
         self.joined = false;
-        if self.out == Some(Extent::Message) {
-            self.out = None;
-            self.accepted = false;
-        }
         if let Some(gate) = &mut self.gate {
             gate.begin_message();
-        }
-        if self.failed == Some(Extent::Message) {
-            self.failed = None;
         }
         let Terms { collect, rules, own_space, .. } = self.terms;
         if collect.headers || collect.body || !rules.actions().is_empty() {
@@ -283,6 +276,14 @@ impl Seat {
     pub(super) fn end_message(&mut self) -> Result<(), String> {
         self.joined = false;
         self.replay.clear();
+        // It is asked again from here on: a command that the MTA does not know may come before the next message.
+        if self.out == Some(Extent::Message) {
+            self.out = None;
+            self.accepted = false;
+        }
+        if self.failed == Some(Extent::Message) {
+            self.failed = None;
+        }
         if !std::mem::take(&mut self.used) {
             return Ok(());
         }
@@ -290,54 +291,60 @@ impl Seat {
         call::guard(move || drop(message))
     }
 
-    /// Has the filter handle an event, if it can do so at once.
-    pub(super) fn now(&mut self, scene: &Scene<'_>, event: Event) -> Result<Now, String> {
-        let (filter, message, around) = self.prepare(scene);
+    /// Has the filter handle an event, if it can do so at once. `around` is what another filter was shown.
+    #[inline]
+    pub(super) fn now<'s>(
+        &mut self,
+        scene: &Scene<'s>,
+        around: &mut Surroundings<'s>,
+        event: Event,
+    ) -> Result<Now, String> {
+        self.used = true;
+        let Self { filter, message, macros, terms, timeout, turn, .. } = self;
+        around.view.rules = terms.rules;
+        around.time = timeout.map_or(scene.time, |time| time.min(scene.time));
+        around.envelope =
+            if terms.collect.envelope { scene.envelope(terms.rejected_recipients) } else { None };
+        if terms.lists.is_none() && turn.is_none() && scene.until.is_none() {
+            let mut cx = Context::new(message, around);
+            return call::guard(|| filter.now(&mut cx, event));
+        }
+        let around = restricted(around, scene, terms, *turn, macros);
         let mut cx = Context::new(message, &around);
         call::guard(|| filter.now(&mut cx, event))
     }
 
     /// Has the filter handle the event that it handed back.
     pub(super) fn on<'a>(&'a mut self, scene: &Scene<'a>, event: Event) -> Handler<'a> {
-        let (filter, message, around) = self.prepare(scene);
+        let Self { filter, message, macros, terms, timeout, turn, .. } = self;
+        let mut around = scene.shown();
+        around.view.rules = terms.rules;
+        around.time = timeout.map_or(scene.time, |time| time.min(scene.time));
+        around.envelope =
+            if terms.collect.envelope { scene.envelope(terms.rejected_recipients) } else { None };
+        if terms.lists.is_some() || turn.is_some() || scene.until.is_some() {
+            around = restricted(&around, scene, terms, *turn, macros);
+        }
         filter.on(&mut message.state, &mut message.transaction, around, event)
     }
+}
 
-    #[inline]
-    fn prepare<'a>(
-        &'a mut self,
-        scene: &Scene<'a>,
-    ) -> (&'a mut dyn AnyFilter, &'a mut MessageState<BoxMessage>, Surroundings<'a>) {
-        self.used = true;
-        let until = self.turn.or(scene.until);
-        let restricts = self.terms.lists.is_some() || until.is_some();
-        if restricts {
-            self.macros = OnceLock::new();
-        }
-        let Self { filter, message, macros, terms, timeout, turn, .. } = self;
-        let outer = &scene.around;
-        let (table, restricted) = if restricts {
-            let lists = terms.lists.as_ref().unwrap_or(&NO_LISTS);
-            (outer.view.macros(), Some(Restricted { lists, until, table: &*macros }))
-        } else {
-            (outer.view.macros, outer.view.restricted)
-        };
-        let view = View {
-            macros: table,
-            restricted,
-            rules: terms.rules,
-            stage: turn.or(scene.stage),
-            in_message: scene.in_message,
-        };
-        let around = Surroundings {
-            view,
-            peer: outer.peer,
-            envelope: if terms.collect.envelope { scene.envelope(terms.rejected_recipients) } else { None },
-            budget: outer.budget,
-            mta: outer.mta,
-            time: timeout.map_or(scene.time, |time| time.min(scene.time)),
-            goes_on: scene.goes_on,
-        };
-        (&mut **filter, message, around)
-    }
+/// The same for a filter that is not to see all macros.
+fn restricted<'a>(
+    around: &Surroundings<'a>,
+    scene: &Scene<'a>,
+    terms: &'a Terms,
+    turn: Option<Stage>,
+    macros: &'a mut OnceLock<MacroTable>,
+) -> Surroundings<'a> {
+    *macros = OnceLock::new();
+    let lists = terms.lists.as_ref().unwrap_or(&NO_LISTS);
+    let until = turn.or(scene.until);
+    let view = View {
+        macros: scene.around.view.macros(),
+        restricted: Some(Restricted { lists, until, table: &*macros }),
+        stage: turn.or(scene.stage),
+        ..around.view
+    };
+    Surroundings { view, ..*around }
 }

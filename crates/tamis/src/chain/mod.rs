@@ -27,6 +27,8 @@
 //! before it let the message pass, and with the message as those before it have edited it. Content goes through all
 //! filters as it comes, up to the first one that may edit it. Those behind get it when that one is done, at the end of
 //! the message; meanwhile it is kept in memory or in a file, as [`Options::body`](crate::Options::body) says.
+//! So filters that edit nothing see content side by side: where one of them refuses it, the others have seen as much of
+//! it, and are not asked about the rest.
 //!
 //! [`Chain::parallel`] asks all filters at the same time, about the message as it came. A step is answered when all
 //! are done, or at the first verdict that refuses: the others are then cancelled. See [`Decide`].
@@ -35,9 +37,9 @@
 //!
 //! - *Continue* of one leaves it to the others. *Accept* takes its own filter out, of the message or, at connect and
 //!   helo, of the connection; the edits that it asked for are kept. The MTA is told accept when all are out.
-//! - A verdict that refuses ends the message for all, at connect and helo the connection, at rcpt the recipient,
-//!   which the other filters then do not find in their [envelope](crate::Context::envelope) any more. A reply with 421 ends everything.
-//!   All edits are dropped.
+//! - A verdict that refuses ends the message for all, at connect and helo the connection (no filter is asked about
+//!   what the client still says), at rcpt the recipient, which the other filters then do not find in their
+//!   [envelope](crate::Context::envelope) any more. A reply with 421 ends everything. All edits are dropped.
 //! - *Skip* spares the one filter the rest of the body, and the MTA when none wants more.
 //! - Filters that saw a message and cannot give a verdict on it any more get [`Event::Abort`](crate::Event).
 //!
@@ -51,6 +53,9 @@
 //! All edits together become one change. In a pipeline it is what an MTA would make of the filters' edits, one filter
 //! after the other. In a parallel chain the filters did not see each other's edits: edits of different fields all
 //! count; where two change the same thing the later filter in the chain wins, and a warning names both.
+//!
+//! Quarantine is an edit too: the filters behind are asked all the same, and may still refuse the message. (Postfix asks
+//! no other filter once one has had the message held.) The reasons of several are joined.
 //!
 //! # Failure
 //!

@@ -24,6 +24,8 @@ const MOST_NAMES: usize = 50;
 pub(super) const CONTENT: Actions =
     Actions::ADD_HEADERS.union(Actions::CHANGE_HEADERS).union(Actions::REPLACE_BODY);
 
+const HEADERS: Actions = Actions::ADD_HEADERS.union(Actions::CHANGE_HEADERS);
+
 /// Edits of the recipients.
 const RECIPIENTS: Actions =
     Actions::ADD_RECIPIENTS.union(Actions::ADD_RECIPIENTS_WITH_ARGS).union(Actions::DELETE_RECIPIENTS);
@@ -236,6 +238,10 @@ fn merge(mode: Mode, seats: &[Seat], asked: &[Needs], offer: Offer) -> Plan {
 
     for (_, (seat, asked)) in live().filter(|(_, (seat, _))| !seat.dry_run) {
         needs = needs.require(asked.required()).allow(asked.actions());
+        // Changes of fields that are not there are additions, and all edits together are one change.
+        if editors > 1 && asked.actions().intersects(HEADERS) {
+            needs = needs.allow(HEADERS);
+        }
         if seat.on_failure == super::OnFailure::Quarantine {
             needs = needs.allow(Actions::QUARANTINE);
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tamis_proto::command::Header;
 use tamis_proto::{Edit, Stage, Verdict};
 
-use super::content::{as_sent, as_stored, cut};
+use super::content::{Packets, as_sent, as_stored};
 use super::edits::{Change, Clash, Draft, EditSpace, Turn};
 use super::failure::Failure;
 use super::flow::hold_reason;
@@ -79,14 +79,12 @@ impl Chain {
             && wants(self, Stage::Body)
         {
             part = part.of(Stage::Body);
-            let mut chunks = body.chunks();
-            'body: while let Some(chunk) = chunks.next().await {
-                for piece in cut(chunk?, self.plan.payload) {
-                    part.again();
-                    self.show(&scene.replayed(Stage::Body), &mut part, &Event::Body(piece)).await;
-                    if part.decision.is_some() || !self.streams_body(from..to) {
-                        break 'body;
-                    }
+            let mut packets = Packets::of(&body, self.plan.payload);
+            while let Some(packet) = packets.next().await {
+                part.again();
+                self.show(&scene.replayed(Stage::Body), &mut part, &Event::Body(packet?)).await;
+                if part.decision.is_some() || !self.streams_body(from..to) {
+                    break;
                 }
             }
         }

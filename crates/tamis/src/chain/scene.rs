@@ -5,7 +5,7 @@ use std::time::Duration;
 use tamis_proto::Stage;
 use tokio::time::Instant;
 
-use crate::filter::Surroundings;
+use crate::filter::{Surroundings, View};
 use crate::message::Envelope;
 
 /// What is around a step; each filter is shown its part of it.
@@ -37,6 +37,12 @@ impl<'a> Scene<'a> {
             rejected: false,
             plain: None,
         }
+    }
+
+    /// What a filter is shown, but for what is its own.
+    pub(super) fn shown(&self) -> Surroundings<'a> {
+        let view = View { in_message: self.in_message, stage: self.stage, ..self.around.view };
+        Surroundings { view, goes_on: self.goes_on, time: self.time, ..self.around }
     }
 
     /// The same for an event that is shown later than it came.

@@ -10,7 +10,7 @@ use super::failure::{Failure, unasked};
 use super::scene::Scene;
 use super::verdict::{Decision, Effect, Extent, effect};
 use super::{Chain, Mode};
-use crate::filter::{Asked, Event, Now};
+use crate::filter::{Asked, Event, Now, Surroundings};
 
 /// A step on its way through the filters.
 #[derive(Debug)]
@@ -77,12 +77,13 @@ impl Chain {
                 return;
             }
         }
+        let mut around = scene.shown();
         while let Some(at) = self.plan.at(step.stage).get(step.offered).copied() {
             step.offered += 1;
             if !step.range.contains(&at) {
                 continue;
             }
-            self.offer(scene, step, at, event);
+            self.offer(scene, &mut around, step, at, event);
             if is_pipeline && (step.waits || step.decision.is_some()) {
                 return;
             }
@@ -102,7 +103,14 @@ impl Chain {
         }
     }
 
-    fn offer(&mut self, scene: &Scene<'_>, step: &mut Step, at: usize, event: &Event) {
+    fn offer<'s>(
+        &mut self,
+        scene: &Scene<'s>,
+        around: &mut Surroundings<'s>,
+        step: &mut Step,
+        at: usize,
+        event: &Event,
+    ) {
         let (stage, seat) = (step.stage, &mut self.seats[at]);
         if !seat.is_in() || stage == Stage::Body && seat.skips {
             return;
@@ -113,31 +121,39 @@ impl Chain {
         if seat.gate.is_some() && !self.passes_gate(scene, step, at, event) {
             return;
         }
-        self.call(scene, step, at, event);
+        self.call(scene, around, step, at, event);
     }
 
     /// Calls a filter for an event, if it wants to be.
-    pub(super) fn call(&mut self, scene: &Scene<'_>, step: &mut Step, at: usize, event: &Event) {
+    pub(super) fn call<'s>(
+        &mut self,
+        scene: &Scene<'s>,
+        around: &mut Surroundings<'s>,
+        step: &mut Step,
+        at: usize,
+        event: &Event,
+    ) {
         let stage = event.stage().expect("only stages are offered");
         let seat = &mut self.seats[at];
         let event = match event {
-            Event::Header(header) => {
-                let header = for_filter(header, seat.terms.own_space);
+            Event::Header(header) if seat.terms.collect.headers || self.plan.spaced => {
+                let event = Event::Header(for_filter(header, seat.terms.own_space));
                 if seat.terms.collect.headers {
-                    seat.message.transaction.keep(&Event::Header(header.clone()));
+                    seat.message.transaction.keep(&event);
                 }
-                Event::Header(header)
+                if !seat.terms.called.at(stage) {
+                    return;
+                }
+                event
             }
+            _ if !seat.terms.called.at(stage) => return,
             event => event.clone(),
         };
-        if !seat.terms.called.at(stage) {
-            return;
-        }
         seat.joined |= stage.in_message();
         if self.message.record.is_some() {
             seat.began = Some(std::time::Instant::now());
         }
-        match seat.now(scene, event) {
+        match seat.now(scene, around, event) {
             // Nearly always, and then there is nothing to it.
             Ok(Now::Done(Ok(Verdict::Continue)))
                 if self.message.record.is_none() && stage != Stage::EndOfMessage =>
@@ -210,7 +226,10 @@ impl Chain {
             }
             Effect::Stops(extent) => {
                 if extent >= Extent::Message {
+                    // What it says of a command is not its last word on the message.
+                    let joined = seat.joined && stage == Stage::Unknown;
                     seat.leave(extent);
+                    seat.joined = joined;
                     self.message.some_are_out = true;
                 }
                 if !seat.dry_run {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tamis::chain::{Chain, Decide};
 use tamis::linear::{Linear, Mail};
 use tamis::testing::Mta;
-use tamis::{BoxError, Event, Needs, Stage, Verdict};
+use tamis::{Actions, BoxError, Collect, Event, Needs, Stage, Verdict};
 
 use crate::common::{Act, Notes, Probe};
 use crate::support::{ALL, BOTH, Mode, events, mail, play, postfix, quiet, says};
@@ -291,4 +291,66 @@ fn a_client_that_leaves_cancels_the_filters_at_work() {
         let _ = mta.run_blocking(|_| mode.chain().add("one", one).add("two", quiet().0));
         assert_eq!(events(&mut seen), ["connect", "helo", "mail", "cancelled", "abort", "close"]);
     }
+}
+
+#[test]
+fn filters_share_the_bytes_of_a_body_that_nobody_edits() {
+    for mode in BOTH {
+        let pieces = Arc::new(Mutex::new(Vec::new()));
+        let looks = || {
+            let pieces = pieces.clone();
+            Probe::new(Needs::everything(), move |_, event| {
+                if let Event::Body(piece) = event {
+                    pieces.lock().unwrap().push(piece.as_ptr().addr());
+                }
+                Act::SayNow(Verdict::Continue)
+            })
+            .0
+        };
+        postfix(mode.chain().add("one", looks()).add("two", looks()).add("three", looks()));
+        let pieces = pieces.lock().unwrap().clone();
+        assert!(pieces.len() == 3 && pieces.iter().all(|piece| *piece == pieces[0]), "{pieces:?}");
+    }
+}
+
+/// A sender that hides one field among thousands of a name costs no more than its bytes.
+#[test]
+fn thousands_of_fields_that_one_filter_removes_are_not_shown_to_the_next() {
+    struct Removes;
+    impl tamis::Filter for Removes {
+        type Message = ();
+        fn needs(&self) -> Needs {
+            Needs::new().answer([Stage::EndOfMessage]).require(Actions::CHANGE_HEADERS)
+        }
+        fn collect(&self) -> Collect {
+            Collect::nothing().headers()
+        }
+        async fn on(&mut self, cx: &mut tamis::Context<'_, ()>, event: Event) -> tamis::Reply {
+            if event == Event::EndOfMessage {
+                assert_eq!(cx.headers_mut()?.remove_all("X-Spam")?, 1_500);
+            }
+            Ok(Verdict::Continue)
+        }
+    }
+    let fields = Arc::new(Mutex::new(Vec::new()));
+    let seen = fields.clone();
+    let (looks, _) = Probe::new(Needs::everything().require(Actions::ADD_HEADERS), move |cx, event| {
+        match event {
+            Event::Header(header) => seen.lock().unwrap().push(header.name.clone()),
+            Event::EndOfMessage => cx.add_header("X-Looked", "1").unwrap(),
+            _ => {}
+        }
+        Act::SayNow(Verdict::Continue)
+    });
+    let text = format!("From: me\n{}Subject: hello\n\nHi!\n", "X-Spam: 1\n".repeat(1_500));
+    let mut options = tamis::Options::default();
+    // It would be compared field by field.
+    options.strict = false;
+    let report = play(
+        &Mta::postfix().options(options).message(text),
+        Chain::pipeline().add("removes", Removes).add("looks", looks),
+    );
+    assert_eq!(fields.lock().unwrap().clone(), ["From", "Subject"]);
+    assert_eq!(report.message().unwrap().headers("X-Spam").count(), 0);
+    assert_eq!(report.message().unwrap().headers("X-Looked").count(), 1);
 }

@@ -9,6 +9,7 @@ mod conflicts;
 mod dispatch;
 mod equivalence;
 mod failures;
+mod kinds;
 mod negotiation;
 mod records;
 mod support;

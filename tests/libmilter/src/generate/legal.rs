@@ -34,15 +34,15 @@ fn negotiation(dice: &mut Dice, batch: &Batch) -> (Vec<u8>, Script, u32, u32) {
     };
     let mut script = Script::default();
     let (wanted, agreed) = match batch.negotiation {
-        Negotiation::Default => (off, off),
+        Negotiation::Default => (batch.wanted_off(), off),
         Negotiation::Everything => {
             script = script.returns(Callback::Negotiate, 0, status::ALL_OPTS);
-            let steps = off | (offered & bits::SKIP);
-            (steps, steps)
+            let skip = offered & bits::SKIP;
+            (batch.wanted_off() | skip, off | skip)
         }
         Negotiation::Steps(_) => {
             let optional = bits::SKIP | bits::RCPT_REJ | bits::LEADING_SPACE;
-            let mut wanted = off | (offered & dice.some_of(optional));
+            let mut wanted = batch.wanted_off() | (offered & dice.some_of(optional));
             if dice.one_in(2) {
                 wanted |= dice.some_of(bits::NR_ANYTHING);
             }
@@ -51,7 +51,8 @@ fn negotiation(dice: &mut Dice, batch: &Batch) -> (Vec<u8>, Script, u32, u32) {
                 let some = actions & dice.some_of(0x1ff);
                 script = script.calls(Callback::Negotiate, 0, format!("out 0 {some:#x}"));
             }
-            (wanted, wanted & (offered | !bits::NR_ANYTHING))
+            let optional = bits::NR_ANYTHING | bits::NO_DATA | bits::NO_UNKNOWN;
+            (wanted, wanted & (offered | !optional))
         }
     };
     if batch.negotiation != Negotiation::Default && actions & 0x100 != 0 {
@@ -155,11 +156,11 @@ impl Talk<'_> {
         // Without mail or unknown commands, aborts outside of messages are reported by the stock library (§6.3).
         let in_message = self.state.state().in_transaction();
         let off = bits::NO_MAIL | bits::NO_UNKNOWN;
-        let aborts = in_message || (self.state.agreed() & off == 0 && self.state.state() != State::Unkn);
+        let aborts = in_message || (self.state.disabled() & off == 0 && self.state.state() != State::Unkn);
         match self.dice.below(8) {
             0..=3 if aborts => {
                 self.abort();
-                if self.state.agreed() & off == 0 && self.dice.one_in(2) {
+                if self.state.disabled() & off == 0 && self.dice.one_in(2) {
                     self.abort();
                 }
             }

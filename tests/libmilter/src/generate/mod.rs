@@ -102,14 +102,18 @@ impl Batch {
         if self.version < 6 { 0x3f } else { 0x1ff }
     }
 
-    /// The steps that are switched off in every session of this process.
-    pub(crate) fn off(&self) -> u32 {
-        let off = match self.negotiation {
+    /// The steps that every session of this process wants to be switched off.
+    pub(crate) fn wanted_off(&self) -> u32 {
+        match self.negotiation {
             Negotiation::Default | Negotiation::Everything => missing_bits(&self.setup),
             Negotiation::Steps(off) => off,
-        };
+        }
+    }
+
+    /// Those that are switched off.
+    pub(crate) fn off(&self) -> u32 {
         // These two are left out where they are not offered; others would be the end of the session (§4.5).
         let optional = bits::NO_DATA | bits::NO_UNKNOWN;
-        off & (self.offered() | !optional)
+        self.wanted_off() & (self.offered() | !optional)
     }
 }

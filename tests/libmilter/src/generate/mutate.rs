@@ -9,7 +9,7 @@ pub fn mutated(dice: &mut Dice, batch: &Batch) -> Session {
     let mut session = legal(dice, batch);
     session.manner = Manner::Pour;
     let length = session.turns.len();
-    for _ in 0..1 + dice.below(2) {
+    for _ in 0..=dice.below(2) {
         let turn = dice.below(length);
         damage(dice, &mut session.turns[turn].bytes);
     }

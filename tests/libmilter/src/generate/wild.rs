@@ -12,7 +12,7 @@ const COMMANDS: &[u8] = b"OCHMRTLNBEAUQKCHMRLBEHMRRTLNBEAUAU";
 pub fn wild(dice: &mut Dice, batch: &Batch) -> Session {
     let mut session = legal(dice, batch);
     session.manner = Manner::Pour;
-    for _ in 0..1 + dice.below(3) {
+    for _ in 0..=dice.below(3) {
         let at = dice.below(session.turns.len() + 1);
         match dice.below(4) {
             0 if at < session.turns.len() => drop(session.turns.remove(at)),

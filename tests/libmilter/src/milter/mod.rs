@@ -59,9 +59,12 @@ impl Milter {
     ///
     /// When nothing does.
     pub fn listens(&mut self, address: std::net::SocketAddr) {
-        self.wait(|| match tamis_interop::port::is_listening(address) {
-            true => Ok(()),
-            false => Err(io::Error::other(format!("nothing listens at {address}"))),
+        self.wait(|| {
+            if tamis_interop::port::is_listening(address) {
+                Ok(())
+            } else {
+                Err(io::Error::other(format!("nothing listens at {address}")))
+            }
         });
     }
 
@@ -147,8 +150,8 @@ pub fn python(program: &str) -> Command {
 pub fn perl(program: &str) -> Command {
     let mut command = Command::new("/usr/bin/perl");
     let modules = libraries().join("perl5");
-    let versions = std::fs::read_dir(&modules).expect("a module for Perl was unpacked");
-    let version = versions.filter_map(Result::ok).next().expect("it is for some version of Perl");
+    let mut versions = std::fs::read_dir(&modules).expect("a module for Perl was unpacked");
+    let version = versions.find_map(Result::ok).expect("it is for some version of Perl");
     command.env("PERL5LIB", version.path()).arg(filter(program));
     command
 }

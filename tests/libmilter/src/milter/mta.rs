@@ -222,7 +222,7 @@ impl Mta {
                 self.received.drain(..used);
                 return next;
             }
-            let mut buf = [0; 1 << 16];
+            let mut buf = vec![0; 1 << 16];
             match self.stream.read(&mut buf) {
                 Ok(length) if length > 0 => self.received.extend_from_slice(&buf[..length]),
                 ended => panic!("the milter is gone ({ended:?}), after\n{}", self.text),
@@ -284,12 +284,11 @@ fn strings(mut bytes: &[u8]) -> String {
     while !bytes.is_empty() {
         let end = bytes.iter().position(|byte| *byte == 0);
         let _ = write!(text, " {}", quoted(&bytes[..end.unwrap_or(bytes.len())]));
-        match end {
-            Some(end) => bytes = &bytes[end + 1..],
-            None => {
-                text.push_str(" without NUL");
-                break;
-            }
+        if let Some(end) = end {
+            bytes = &bytes[end + 1..];
+        } else {
+            text.push_str(" without NUL");
+            break;
         }
     }
     text

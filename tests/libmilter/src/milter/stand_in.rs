@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use crate::play::patience;
@@ -73,7 +73,11 @@ fn answer_spamc(mut stream: UnixStream, asked: &Asked) -> io::Result<()> {
 pub struct Clamd {
     address: SocketAddr,
     asked: Asked,
+    pinged: Pinged,
 }
+
+/// Whether somebody has asked if it is there, and was answered.
+type Pinged = Arc<(Mutex<bool>, Condvar)>;
 
 impl Clamd {
     /// Listens on a port of loopback, until the test ends.
@@ -84,16 +88,27 @@ impl Clamd {
     pub fn listen() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback can be listened on");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let asked = Asked::default();
-        let shared = Arc::clone(&asked);
+        let (asked, pinged) = (Asked::default(), Pinged::default());
+        let shared = (Arc::clone(&asked), Arc::clone(&pinged));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let shared = Arc::clone(&shared);
+                let (asked, pinged) = shared.clone();
                 // The milter keeps connections, and drops them when it wants to.
-                thread::spawn(move || drop(answer_clamav(stream, &shared)));
+                thread::spawn(move || drop(answer_clamav(stream, &asked, &pinged)));
             }
         });
-        Self { address, asked }
+        Self { address, asked, pinged }
+    }
+
+    /// Waits until the milter knows that it is there.
+    ///
+    /// # Panics
+    ///
+    /// When the milter does not ask.
+    pub fn wait_until_known(&self) {
+        let pinged = self.pinged.0.lock().expect("nobody panics with it");
+        let waited = self.pinged.1.wait_timeout_while(pinged, patience(), |pinged| !*pinged);
+        assert!(*waited.expect("nobody panics with it").0, "clamav-milter asks nobody");
     }
 
     /// Where it listens.
@@ -108,7 +123,7 @@ impl Clamd {
 }
 
 /// Commands end with a line end; what is scanned comes in pieces with their lengths, the last of which is 0.
-fn answer_clamav(mut stream: TcpStream, asked: &Asked) -> io::Result<()> {
+fn answer_clamav(mut stream: TcpStream, asked: &Asked, pinged: &Pinged) -> io::Result<()> {
     loop {
         let mut command = Vec::new();
         loop {
@@ -119,7 +134,14 @@ fn answer_clamav(mut stream: TcpStream, asked: &Asked) -> io::Result<()> {
             command.push(byte);
         }
         match &command[..] {
-            b"nPING" => stream.write_all(b"PONG\n")?,
+            b"nPING" => {
+                stream.write_all(b"PONG\n")?;
+                // It closes the connection when it has read that.
+                stream.read_to_end(&mut Vec::new())?;
+                *pinged.0.lock().expect("nobody panics with it") = true;
+                pinged.1.notify_all();
+                return Ok(());
+            }
             b"nINSTREAM" => {
                 let mut scanned = Vec::new();
                 loop {

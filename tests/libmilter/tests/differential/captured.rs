@@ -70,7 +70,7 @@ fn a_complete_session_with_modifications() {
         frame(b'-', b"<rcpt@example.com>\0"),
         frame(b'b', b"New body\r\n"),
         frame(b'b', b""),
-        frame(b'b', &[b'z'; 65_535]),
+        frame(b'b', &vec![b'z'; 65_535]),
         frame(b'b', &[b'z'; 4_465]),
         frame(b'p', b""),
         frame(b'q', b"held for review\0"),

@@ -27,9 +27,9 @@ fn before(code: u8) -> &'static str {
 #[test]
 fn every_payload_of_every_command() {
     let long = vec![b'x'; 65_534];
-    let longest = [&long[..], b"\0"].concat();
+    let full = [&long[..], b"\0"].concat();
     let too_long = [&long[..], b"x\0"].concat();
-    let two_long = [&long[..30_000], b"\0", &long[..30_000], b"\0"].concat();
+    let long_pair = [&long[..30_000], b"\0", &long[..30_000], b"\0"].concat();
     let payloads: [&[u8]; 20] = [
         b"",
         b"\0",
@@ -48,9 +48,9 @@ fn every_payload_of_every_command() {
         b"\xff\xfe\0\x80\0",
         b"a\r\n\0b\n\0",
         &long,
-        &longest,
+        &full,
         &too_long,
-        &two_long,
+        &long_pair,
     ];
     for code in CODES {
         let sessions = payloads

@@ -34,6 +34,7 @@ fn conversation(library: Library, action: &str) -> String {
     let mut command = unpacked("usr/sbin/clamav-milter");
     command.arg("-c").arg(&config);
     let mut milter = Milter::start(library, command, folder.path());
+    clamd.wait_until_known();
     let mut mta = Mta::negotiate(milter.connect(&socket));
     mta.hello("client.example.com", "192.0.2.1");
     let forged = [("From", "alice@example.com"), ("X-Virus-Scanned", "forged"), ("X-Virus-Status", "Clean")];

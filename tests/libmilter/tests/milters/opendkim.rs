@@ -1,4 +1,4 @@
-//! OpenDKIM signs, and verifies what it signed.
+//! `OpenDKIM` signs, and verifies what it signed.
 
 use std::fs;
 use std::path::Path;

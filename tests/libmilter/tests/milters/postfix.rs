@@ -28,8 +28,9 @@ fn opendkim_signs_mail_that_passes_through_postfix() {
         let mut milter = opendkim::start(library, folder.path(), opendkim::SIGNS, &socket);
         milter.listens(site.milter);
         let text = opendkim::volatile(&site.send(&["hello", "again"], "bob@example.org"));
-        // Its folding puts the first line of the signature elsewhere on another day.
-        mask(&text, "\\tb=", &['\n'])
+        let text = mask(&text, "\\tb=", &['\n']);
+        // The signature goes on in lines of its own.
+        text.split_inclusive('\n').filter(|line| !line.starts_with("| \\t ")).collect()
     });
 }
 
@@ -73,9 +74,7 @@ impl Site {
         let mut client = Client::connect(self.postfix.smtp()).expect("Postfix listens");
         let mut accepted = 0;
         client.reply().expect("Postfix greets");
-        for command in ["EHLO client.example.com"] {
-            client.command(command).expect("Postfix answers");
-        }
+        client.command("EHLO client.example.com").expect("Postfix answers");
         for subject in subjects {
             let mut say = |client: &mut Client, line: &str| {
                 let reply = client.command(line).expect("Postfix answers");

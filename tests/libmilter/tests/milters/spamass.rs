@@ -35,6 +35,8 @@ fn conversation(library: Library, options: &[&str]) -> String {
     if library == Library::Ours {
         assert!(milter.stop().success());
     }
-    // The date in the field that it makes up.
-    mask(&text, " id 4D2A17\\x0d\\x0a\\x09", &['\\'])
+    // The date in the field that it makes up, and whoever runs this.
+    let text = mask(&text, " id 4D2A17\\x0d\\x0a\\x09", &['\\']);
+    let text = mask(&text, "Content-length: ", &['\\']);
+    mask(&text, "User: ", &['\\'])
 }

@@ -92,8 +92,11 @@ impl Crew {
     pub(super) fn begin(&mut self, stint: Stint) {
         self.phase = Phase::Sending;
         self.world.stint = stint;
-        let closed = (0..self.carriers).filter(|at| self.connections[*at].is_closed());
-        self.retries.extend(closed.map(|at| (self.world.now, at)));
+        for at in 0..self.carriers {
+            if self.connections[at].is_closed() && self.retries.iter().all(|(_, waiting)| *waiting != at) {
+                self.retries.push((self.world.now, at));
+            }
+        }
     }
 
     pub(super) fn is_sending(&self) -> bool {
@@ -163,7 +166,7 @@ impl Crew {
         match went {
             Went::Waiting => {}
             Went::Opened => {
-                if self.phase == Phase::Opening {
+                if self.phase == Phase::Opening && at >= self.newest {
                     self.opened += 1;
                 }
                 if at < self.carriers {

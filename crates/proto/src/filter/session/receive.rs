@@ -37,9 +37,8 @@ impl FilterSession {
         let mut command = match Command::decode(frame, self.rules) {
             Ok(command) => command,
             Err(fault) => {
-                let begun = kind == Kind::Mail && fault != Fault::MissingPayload;
-                if begun && self.rules.abort_unreadable_sender {
-                    self.state = State::Mail;
+                if fault != Fault::MissingPayload && self.rules.abort_unreadable_sender {
+                    self.begin_unreadable(kind);
                 }
                 return Err(fault);
             }
@@ -87,6 +86,17 @@ impl FilterSession {
             Command::Unknown(line) => return Ok(self.enter(Event::Unknown(line), Stage::Unknown, step)),
         };
         Ok(Taken::Frame(Some(event)))
+    }
+
+    /// What a command that cannot be read has done already in libmilter: it has cleared macros, and begun a message.
+    fn begin_unreadable(&mut self, kind: Kind) {
+        let Some(stage) = kind.stage() else { return };
+        if let Stage::Connect | Stage::Helo | Stage::Mail | Stage::Rcpt = stage {
+            self.macros.enter(stage);
+        }
+        if stage.in_message() {
+            self.state = self.state.after(stage);
+        }
     }
 
     /// Forgets the macros of a connection that is over.
