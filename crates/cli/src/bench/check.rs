@@ -61,6 +61,8 @@ impl Course {
 }
 
 impl Check {
+    /// Keeps a modification of the first message, and compares those of all others with it.
+    ///
     /// # Errors
     ///
     /// When the filter says more about the first message than can be kept.
@@ -79,6 +81,7 @@ impl Check {
         Ok(())
     }
 
+    /// The same for a verdict.
     pub(super) fn verdict(&mut self, course: &mut Course, stage: Stage, verdict: &Verdict) {
         self.say(course, Said::Verdict(stage, verdict.clone()));
     }

@@ -110,6 +110,9 @@ fn ask(to: &SocketSpec, config: MtaConfig) -> Result<Agreement> {
 /// Sends the message that all others are compared with.
 fn learn(args: &Args, load: &mut Load) -> Result<()> {
     load.send(Stint::new(1, None, None), "first message")?;
+    if load.is_interrupted() {
+        return Err(Interrupted.into());
+    }
     let world = load.world();
     let Some(check) = &world.check else { return Ok(()) };
     check.verify(args.expect, world.shape.pieces()).map_err(|why| match args.expect {
