@@ -264,7 +264,7 @@ impl Chain {
                     && !matches!(stage, Stage::Rcpt | Stage::Unknown));
         let aborts = seat.can_abort() && !is_last_word && !matches!(failure, Failure::Panicked(_));
         seat.leave(extent);
-        seat.fail(extent, failure);
+        seat.fail(extent, stage.name(), failure);
         seat.joined = aborts;
         seat.aborts = aborts;
         self.message.some_are_out = true;
