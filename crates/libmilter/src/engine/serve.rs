@@ -12,6 +12,7 @@ use crate::answer::{self, Refused};
 use crate::callback::{Arguments, Call};
 use crate::connection::{Connection, Ending};
 use crate::context::{Handle, SLOTS};
+use crate::descr::status;
 use crate::metrics::{self, Reason};
 use crate::sys::{self, Interest};
 use crate::{log, negotiate, process, trace};
@@ -211,6 +212,7 @@ impl Worker {
         let (buf, arguments) = (self.buf.from(at), &mut self.arguments);
         let status = metrics::measured(name, || call.run(&engine.filter, ctx, buf, arguments));
         if let Some(stage) = stage {
+            let status = status.unwrap_or(status::CONTINUE);
             SLOTS.with(handle, |connection| answer::verdict(connection, stage, name, status));
         }
         Ok(())
