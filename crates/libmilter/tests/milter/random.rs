@@ -104,7 +104,7 @@ fn resident(pid: u32) -> usize {
 
 #[test]
 fn memory_is_flat_over_many_random_sessions() {
-    let sessions = std::env::var("TAMIS_LIBMILTER_SESSIONS").map_or(6_000, |count| count.parse().unwrap());
+    let sessions = std::env::var("TAMIS_SESSIONS").map_or(6_000, |count| count.parse().unwrap());
     let filter = Filter::new(SCRIPT);
     let mut dice = Dice::new(1);
     play(&filter, &mut dice, sessions / 4);
