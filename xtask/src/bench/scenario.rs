@@ -59,7 +59,7 @@ pub(crate) const USUAL: Load = Load {
 };
 
 /// All there are, in the order in which they run.
-pub(crate) const ALL: [Scenario; 14] = [
+pub(crate) const ALL: [Scenario; 15] = [
     usual("answered", "Every step answered, no edits"),
     usual("header", "One header field added"),
     usual("footer", "Body replaced by itself and a footer"),
@@ -75,6 +75,15 @@ pub(crate) const ALL: [Scenario; 14] = [
     library("libmilter-1", "answered", 1, "One C program, two libraries: 1 connection, all on one CPU"),
     library("libmilter-50", "answered", 50, "One C program, two libraries: 50 connections"),
     library("libmilter-500", "answered", 500, "One C program, two libraries: 500 connections"),
+    Scenario {
+        load: Load { warm_up: 10, seconds: 2.0, ..crowd(1) },
+        ..library(
+            "libmilter-wait-1",
+            "wait50",
+            1,
+            "One C program, two libraries: 1 connection, 50 ms wait, one CPU",
+        )
+    },
     library("libmilter-wait-50", "wait50", 50, "One C program, two libraries: 50 connections, 50 ms wait"),
     library("libmilter-wait-500", "wait50", 500, "One C program, two libraries: 500 connections, 50 ms wait"),
     library(
@@ -112,9 +121,10 @@ impl Load {
         Self { seconds: self.seconds / 3.0, warm_up: self.warm_up.min(self.connections.max(200)), ..self }
     }
 
-    /// Messages of two runs whose difference is counted: enough that chance makes no difference.
+    /// Messages of two runs whose difference is counted: enough that chance makes no difference, and few where each takes
+    /// its time.
     pub(crate) fn counted(&self) -> (u64, u64) {
-        if self.body > 1 << 20 { (5, 15) } else { (1_000, 3_000) }
+        if self.warm_up < 100 { (5, 15) } else { (1_000, 3_000) }
     }
 
     /// The options of `tamis bench`.
