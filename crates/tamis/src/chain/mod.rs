@@ -215,16 +215,20 @@ impl Filter for Chain {
     }
 
     fn now(&mut self, cx: &mut Context<'_, ()>, event: Event) -> Now {
-        match event.stage() {
-            Some(stage) => self.begin_step(cx, stage, event),
-            None => self.begin_farewell(cx, event),
+        let done = match event.stage() {
+            Some(stage) => self.begin_step(cx, stage, &event),
+            None => self.begin_farewell(cx, &event),
+        };
+        match done {
+            Some(reply) => Now::Done(reply),
+            None => Now::Later(event),
         }
     }
 
     async fn on(&mut self, cx: &mut Context<'_, ()>, event: Event) -> Reply {
         match event.stage() {
             Some(stage) => self.finish_step(cx, stage, event).await,
-            None => self.finish_farewell(cx, event).await,
+            None => self.finish_farewell(cx, &event).await,
         }
     }
 }
