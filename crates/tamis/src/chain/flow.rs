@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::content::{Content, cut};
 use super::edits::Draft;
-use super::failure::Failure;
+use super::failure::{Failure, note};
 use super::member::Seat;
 use super::record::{FilterRecord, Record, TARGET};
 use super::scene::Scene;
@@ -411,6 +411,7 @@ impl Chain {
             }
             Err(failure) => {
                 failure.log(&seat.name, PARTING, seat.on_failure.name());
+                note(&mut self.failed, &seat.name, &failure);
                 if failure.lasts() {
                     seat.leave(Extent::Connection);
                     seat.fail(Extent::Connection, PARTING, &failure);
@@ -445,6 +446,7 @@ impl Chain {
             if let Err(text) = self.seats[at].end_message() {
                 let (failure, seat) = (Failure::Panicked(text), &mut self.seats[at]);
                 failure.log(&seat.name, MESSAGE_END, seat.on_failure.name());
+                note(&mut self.failed, &seat.name, &failure);
                 seat.leave(Extent::Connection);
                 seat.fail(Extent::Connection, MESSAGE_END, &failure);
             }

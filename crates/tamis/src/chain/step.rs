@@ -6,7 +6,7 @@ use tamis_proto::{See, Stage, Verdict};
 use tokio::time::Instant;
 
 use super::content::for_filter;
-use super::failure::{Failure, unasked};
+use super::failure::{Failure, note, unasked};
 use super::scene::Scene;
 use super::verdict::{Decision, Effect, Extent, effect};
 use super::{Chain, Mode};
@@ -246,6 +246,7 @@ impl Chain {
         let can_hold = self.plan.can_hold();
         let seat = &mut self.seats[at];
         failure.log(&seat.name, stage.name(), seat.on_failure.name());
+        note(&mut self.failed, &seat.name, failure);
         if self.message.record.is_some() {
             seat.record.failure = Some((stage.name(), failure.to_string()));
         }
