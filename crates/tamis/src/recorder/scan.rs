@@ -63,7 +63,7 @@ mod tests {
         let mut all = Vec::new();
         let keep = |code| if code == b'B' { 2 } else { 8 };
         frames::<8>(chunks.iter().copied(), keep, |code, length, kept| {
-            all.push((code, length, kept.to_vec()))
+            all.push((code, length, kept.to_vec()));
         });
         all
     }
