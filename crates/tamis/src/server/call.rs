@@ -16,8 +16,8 @@ use super::budget::Held;
 use super::lost::Lost;
 use super::patience::Patience;
 use super::shutdown::Shutdown;
+use super::tap::Tap;
 use crate::stream::Stream;
-use crate::wire;
 
 /// How a handler ended.
 pub(crate) enum Ended<T> {
@@ -47,8 +47,7 @@ pub(super) struct Around<'a> {
     pub(super) write_time: Duration,
     pub(super) shutdown: &'a Shutdown,
     pub(super) bell: &'a Bell,
-    /// Number of the connection, for the trace.
-    pub(super) id: u64,
+    pub(super) tap: &'a mut Tap,
 }
 
 /// Calls a plain function, catching its panic.
@@ -75,14 +74,13 @@ pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>)
         write_time,
         shutdown,
         bell,
-        id,
+        tap,
     } = around;
-    if wire::enabled() {
-        wire::from_filter(Some(id), &wire::contents(pending));
-    }
+    tap.says(pending);
     if let Err(lost) = write(stream, pending, write_time, shutdown).await {
         return Ended::Lost(lost);
     }
+    tap.wrote_all();
     let begin = Instant::now();
     let deadline = begin.checked_add(limit);
     let mut next_progress = progress.and_then(|(_, every)| begin.checked_add(every));
@@ -108,9 +106,7 @@ pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>)
         else {
             return Ended::TimedOut(limit);
         };
-        if wire::enabled() {
-            wire::from_filter(Some(id), frame);
-        }
+        tap.says_frame(frame);
         if let Err(lost) = write(stream, &mut frame, write_time, shutdown).await {
             return Ended::Lost(lost);
         }

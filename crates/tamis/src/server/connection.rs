@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::admission::Place;
-use super::bell::Ring;
 use super::budget::Held;
 use super::limits::Limit;
 use super::lost::Lost;
 use super::patience::Patience;
-use super::work::{Begun, Quiet};
+use super::tap::Tap;
+use super::work::{Next, Work};
 use crate::filter::{Called, Collect, Filter, MessageState};
 use crate::message::Envelope;
 use crate::stream::Stream;
@@ -26,6 +26,7 @@ pub(super) struct Connection<F: Filter> {
     pub(super) filter: F,
     pub(super) shared: Arc<Shared>,
     pub(super) held: Held,
+    pub(super) tap: Tap,
     accepted: Instant,
     pub(super) patience: Patience,
     /// What it did since others had the thread.
@@ -56,17 +57,12 @@ pub(super) struct Declared {
     pub(super) own_space: bool,
 }
 
-/// Why a connection is idle no more.
-enum Idle<F: Filter> {
-    Begun(Begun<F>),
-    Drained,
-}
-
 impl<F: Filter> Connection<F> {
     pub(super) fn new(stream: Stream, filter: F, shared: Arc<Shared>, place: Place) -> Box<Self> {
         let mut session = FilterSession::new(shared.options.rules, shared.limits.clone());
         shared.witness.watch(&mut session);
         let held = Held::new(shared.clone());
+        let tap = Tap::new(place.peer().id);
         let accepted = Instant::now();
         Box::new(Self {
             stream,
@@ -74,6 +70,7 @@ impl<F: Filter> Connection<F> {
             filter,
             shared,
             held,
+            tap,
             accepted,
             patience: Patience::default(),
             worked: 0,
@@ -117,36 +114,20 @@ impl<F: Filter> Connection<F> {
     async fn serve(&mut self) -> Result<(), Lost> {
         let task = poll_fn(|task| Poll::Ready(task.waker().clone())).await;
         self.shared.bell.wake(self.place.peer().id, task);
+        self.be_patient(None);
+        let mut work: Option<Box<Work<F>>> = None;
+        let mut next = Ok(Next::Quiet);
         loop {
-            self.be_patient(None);
-            let begun = match poll_fn(|task| self.poll_idle(task)).await? {
-                Idle::Drained => return Ok(()),
-                Idle::Begun(begun) => begun,
-            };
-            // Boxed, so that an idle connection does not take the room of the largest handler.
-            if let Quiet::Closed = Box::pin(self.work(begun)).await? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Waits with nothing but what the connection has anyway, and does all that takes no other waiting.
-    fn poll_idle(&mut self, task: &mut Task<'_>) -> Poll<Result<Idle<F>, Lost>> {
-        loop {
-            if self.shared.bell.is_rung(Ring::Drain) {
-                return Poll::Ready(Ok(Idle::Drained));
-            }
-            if let Poll::Ready(ready) = self.stream.poll_readable(task) {
-                ready?;
-                if let Some(begun) = self.begin_work(task) {
-                    return Poll::Ready(Ok(Idle::Begun(begun)));
+            next = match (next, &mut work) {
+                (Ok(Next::Input | Next::Quiet), place) => poll_fn(|task| self.poll(place, task)).await,
+                (Ok(Next::Turn), Some(work)) => self.give_way(work).await,
+                // Boxed, so that an idle connection does not take the room of the largest handler.
+                (Ok(next @ (Next::Replies | Next::Later)), Some(work)) => {
+                    Box::pin(self.wait_for(work, next)).await
                 }
-                self.be_patient(None);
-                continue;
-            }
-            // Others have the thread now.
-            self.worked = 0;
-            return self.poll_silent(None, task).map(Err);
+                (ended, Some(work)) => return Box::pin(self.end_work(work, ended.map(drop))).await,
+                (ended, None) => return ended.map(drop),
+            };
         }
     }
 

@@ -11,8 +11,9 @@ use super::connection::{Connection, Declared};
 use super::lost::Lost;
 use super::patience::Patience;
 use super::step::{surroundings, time};
+use super::tap::Tap;
 use super::work::Work;
-use crate::filter::{Asked, Called, Context, Event, Filter, MessageState, Peer, Reply};
+use crate::filter::{Asked, Called, Context, Event, Filter, MessageState, Reply};
 use crate::message::{BodyError, Replacement};
 use crate::stream::Stream;
 
@@ -72,7 +73,7 @@ impl<F: Filter> Connection<F> {
     }
 
     pub(super) async fn negotiate(&mut self, work: &mut Work<F>, offer: Offer) -> Result<(), Lost> {
-        let Self { stream, filter, place, shared, held, patience, .. } = self;
+        let Self { stream, filter, shared, held, patience, tap, .. } = self;
         let limit = shared.options.stage_time;
         let mut nothing = Output::default();
         let around = Around {
@@ -87,7 +88,7 @@ impl<F: Filter> Connection<F> {
             write_time: shared.options.write_time,
             shutdown: &shared.shutdown,
             bell: &shared.bell,
-            id: place.peer().id,
+            tap,
         };
         // Called inside, so that a panic of what is no `async fn` is caught too.
         let asked = async { (filter.collect(), filter.negotiate(&offer).await) };
@@ -125,13 +126,13 @@ impl<F: Filter> Connection<F> {
 
     /// Has the filter handle an event that it has to wait for.
     async fn call(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Ended<Reply> {
-        let Self { stream, session, filter, place, shared, held, patience, envelope, header_macros, .. } =
-            self;
+        let Self {
+            stream, session, filter, place, shared, held, patience, tap, envelope, header_macros, ..
+        } = self;
         let mut pending = std::mem::take(session.output());
         let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
         let mut cx = Context::new(&mut work.message, &seen);
-        let around =
-            around(stage, stream, session, &mut pending, &mut work.buf, held, patience, shared, place.peer());
+        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, patience, shared, tap);
         let ended = call::run(async { filter.on(&mut cx, event).await }, around).await;
         *session.output() = pending;
         ended
@@ -150,10 +151,9 @@ impl<F: Filter> Connection<F> {
 
     /// Waits for room for what is kept of the message, then asks the filter.
     async fn keep(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Result<Option<Later>, Lost> {
-        let Self { stream, session, place, shared, held, patience, .. } = self;
+        let Self { stream, session, shared, held, patience, tap, .. } = self;
         let mut pending = std::mem::take(session.output());
-        let around =
-            around(stage, stream, session, &mut pending, &mut work.buf, held, patience, shared, place.peer());
+        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, patience, shared, tap);
         let kept = call::run(work.message.transaction.kept(), around).await;
         *session.output() = pending;
         let ended = match kept {
@@ -201,7 +201,7 @@ fn around<'a>(
     held: &'a mut Held,
     patience: &'a mut Patience,
     shared: &'a Shared,
-    peer: &Peer,
+    tap: &'a mut Tap,
 ) -> Around<'a> {
     let options = &shared.options;
     Around {
@@ -216,6 +216,6 @@ fn around<'a>(
         write_time: options.write_time,
         shutdown: &shared.shutdown,
         bell: &shared.bell,
-        id: peer.id,
+        tap,
     }
 }

@@ -132,6 +132,14 @@ impl BodyCollector {
         }
     }
 
+    /// Ends the body, if it is in memory.
+    pub(crate) fn finish_in_memory(self) -> Result<Body, Self> {
+        match self.place {
+            Place::Memory(blocks) => Ok(Body::in_memory(blocks.freeze())),
+            _ => Err(self),
+        }
+    }
+
     /// Writes what was gathered for a file. The collector must be ready, and may be not afterwards.
     pub(crate) fn start_flush(&mut self) {
         if matches!(&self.place, Place::File(_, gathered) if !gathered.is_empty()) {
