@@ -92,6 +92,12 @@ impl<F: Filter> Connection<F> {
         let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
         let mut cx = Context::new(&mut work.message, &seen);
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
+            // Mostly, and there is no more to it.
+            Ok(Now::Done(Ok(Verdict::Continue))) if stage != Stage::EndOfMessage => {
+                self.session.respond(Verdict::Continue).expect("every stage knows it");
+                self.settle(work);
+                return None;
+            }
             Ok(Now::Done(reply)) => Ended::Done(reply),
             Ok(Now::Later(event)) => return Some(Later::Call(stage, event, asked)),
             Err(text) => Ended::Panicked(text),

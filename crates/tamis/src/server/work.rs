@@ -20,6 +20,7 @@ use super::{Shared, call, spare};
 use crate::filter::{Filter, MessageState};
 
 /// What exists from the first byte of something until the connection is quiet again.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(super) struct Work<F: Filter> {
     /// Whole frames that were read; all before `at` is handled.
     burst: Bytes,
