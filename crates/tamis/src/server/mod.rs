@@ -22,6 +22,7 @@ mod single;
 mod spare;
 mod step;
 mod stranger;
+mod tap;
 mod throttle;
 mod unix;
 mod witness;
@@ -44,7 +45,6 @@ use admission::Admission;
 use allow::Hook;
 use bell::{Bell, Ring};
 use budget::Budget;
-use spare::Spare;
 
 pub use crate::permission::{in_usual_chroot, split_queue_directory};
 pub use allow::{AllowList, NotAllowed};
@@ -80,7 +80,6 @@ struct Shared {
     admission: Admission,
     bell: Bell,
     budget: Budget,
-    spare: Spare,
     bodies: message::Budget,
     witness: Witness,
     /// Who wants to have flight records.
@@ -98,7 +97,6 @@ impl Shared {
             admission: Admission::default(),
             bell: Bell::default(),
             budget: Budget::default(),
-            spare: Spare::default(),
             witness,
             observer: None,
         }
