@@ -5,6 +5,7 @@
 
 mod bench;
 mod completions;
+mod config;
 mod exit;
 mod log;
 mod man;
@@ -35,6 +36,7 @@ enum Command {
     Serve(Box<serve::Args>),
     Send(Box<send::Args>),
     Bench(Box<bench::Args>),
+    Config(config::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }
