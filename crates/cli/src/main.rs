@@ -17,7 +17,7 @@ mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Tamis filters mail for Postfix, Sendmail and other MTAs that speak the milter protocol.
 ///
@@ -47,8 +47,16 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Serve(args) => serve::run(&args),
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        Command::Serve(mut args) => {
+            // Without anything said, there may be a configuration that says it.
+            if let Some((_, matches)) = matches.subcommand() {
+                args.look_at(matches);
+            }
+            serve::run(&args)
+        }
         Command::Send(args) => send::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Config(args) => config::run(&args),

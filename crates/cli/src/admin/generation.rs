@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tamis::chain::OnFailure;
-use tamis::remote::Breaker;
+use tamis::remote::Milter;
 
 use super::metrics::FilterCounts;
 use crate::config;
@@ -17,8 +17,8 @@ pub(crate) struct Configured {
     pub(crate) history: u32,
     /// In the order of the chain.
     pub(crate) filters: Vec<Member>,
-    /// The circuit breaker of each milter, under the name of its filter.
-    pub(crate) breakers: Vec<(String, Arc<Breaker>)>,
+    /// Milters that are consulted, each with the name of its filter: all that is shown of them is their circuit breaker.
+    pub(crate) milters: Vec<(String, Milter)>,
 }
 
 /// A filter of the configuration.
@@ -46,7 +46,7 @@ impl From<&config::Member> for Member {
 pub(super) struct Generation {
     pub(super) number: u64,
     pub(super) filters: Vec<Counted>,
-    pub(super) breakers: Vec<(String, Arc<Breaker>)>,
+    pub(super) milters: Vec<(String, Milter)>,
 }
 
 /// A filter, and what is counted about it.
@@ -59,13 +59,13 @@ pub(super) struct Counted {
 impl Generation {
     /// The next one: filters that stay keep what was counted about them.
     pub(super) fn next(&self, configured: Configured) -> Self {
-        let Configured { generation, filters, breakers, .. } = configured;
+        let Configured { generation, filters, milters, .. } = configured;
         let filters = filters.into_iter().map(|member| {
             let old = self.filters.iter().find(|old| old.is(&member.name, member.dry_run));
             let counts = old.map_or_else(Arc::default, |old| old.counts.clone());
             Counted { member: Arc::new(member), counts }
         });
-        Self { number: generation, filters: filters.collect(), breakers }
+        Self { number: generation, filters: filters.collect(), milters }
     }
 
     /// A filter by its place in the chain and its name. Messages of an older configuration may have it elsewhere, or have

@@ -19,6 +19,8 @@ pub(crate) mod record;
 mod ring;
 mod routes;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use generation::{Configured, Member};
 pub(crate) use http::serve;

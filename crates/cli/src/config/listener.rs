@@ -39,7 +39,7 @@ pub(crate) struct Listener {
 
 /// Where a listener's socket comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Where {
+pub(crate) enum Place {
     /// It is made.
     Spec(SocketSpec),
     /// The one of this name is handed over by systemd.
@@ -71,14 +71,14 @@ impl Listener {
     /// # Errors
     ///
     /// When it is the address of no socket.
-    pub(crate) fn place(&self) -> Result<Where, String> {
+    pub(crate) fn place(&self) -> Result<Place, String> {
         match self.socket.strip_prefix("systemd:") {
             Some("") => Err("a name stands behind `systemd:`, that of FileDescriptorName=".to_owned()),
-            Some(name) => Ok(Where::Passed(name.to_owned())),
+            Some(name) => Ok(Place::Passed(name.to_owned())),
             None => self
                 .socket
                 .parse()
-                .map(Where::Spec)
+                .map(Place::Spec)
                 .map_err(|error| format!("{:?} is no socket: {error}", self.socket)),
         }
     }
@@ -122,8 +122,8 @@ impl Listener {
                 build.mistake(format_args!("{:?} is listened on already, further up", self.socket));
             }
         });
-        let unix = matches!(self.place(), Ok(Where::Spec(SocketSpec::Unix(_))));
-        let tcp = matches!(self.place(), Ok(Where::Spec(SocketSpec::Inet { .. } | SocketSpec::Inet6 { .. })));
+        let unix = matches!(self.place(), Ok(Place::Spec(SocketSpec::Unix(_))));
+        let tcp = matches!(self.place(), Ok(Place::Spec(SocketSpec::Inet { .. } | SocketSpec::Inet6 { .. })));
         build.within("mode", |build| build.ok(mode(&self.mode)));
         for (key, text, look_up) in
             [("owner", &self.owner, user as fn(&str) -> _), ("group", &self.group, group)]

@@ -293,6 +293,16 @@ impl Limits {
     }
 }
 
+impl Mode {
+    /// As it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pipeline => "pipeline",
+            Self::Parallel => "parallel",
+        }
+    }
+}
+
 impl Sections {
     /// Says what is wrong although it can be read.
     pub(super) fn check(&self, build: &mut Build) {

@@ -4,6 +4,8 @@ mod bench;
 mod bench_hostile;
 mod chain;
 mod common;
+mod config;
+mod daemon;
 mod limits;
 mod others;
 mod plain;

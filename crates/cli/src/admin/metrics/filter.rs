@@ -53,7 +53,8 @@ impl Default for FilterCounts {
 impl FilterCounts {
     /// Counts a message that is over.
     pub(in crate::admin) fn message(&self, record: &FilterRecord) {
-        if record.calls == 0 && record.failure.is_none() {
+        self.failures.add(record.failure.is_some().into());
+        if record.calls == 0 {
             return;
         }
         self.time.observe(record.time.as_secs_f64());
@@ -62,7 +63,6 @@ impl FilterCounts {
             None if record.failure.is_none() => self.continued.add(1),
             None => {}
         }
-        self.failures.add(record.failure.is_some().into());
         for edit in &record.edits {
             self.edit(edit.name());
         }

@@ -112,6 +112,7 @@ fn filters(generation: &Generation, writer: &mut Writer<'_>) -> fmt::Result {
         }),
     )?;
     writer.family(
+        true,
         "tamis_filter_duration_seconds",
         "How long filters took, for all stages of a message together.",
         MetricType::Histogram,
@@ -153,20 +154,20 @@ fn of(filter: &Counted) -> [(&'static str, &str); 2] {
 
 fn breakers(generation: &Generation, writer: &mut Writer<'_>) -> fmt::Result {
     let each = |of: fn(&Breaker) -> u64| {
-        generation.breakers.iter().map(move |(milter, breaker)| ([("milter", &**milter)], of(breaker)))
+        generation.milters.iter().map(move |(name, milter)| ([("milter", &**name)], of(milter.breaker())))
     };
     writer.gauge(
         "tamis_breaker_state",
         "What happens to the next connection to a milter: closed, it is tried; open, the milter is left alone; half-open, \
          another one that is tried is waited for. One of them is 1.",
-        generation.breakers.iter().flat_map(|(milter, breaker)| {
-            let is = match breaker.state() {
+        generation.milters.iter().flat_map(|(name, milter)| {
+            let is = match milter.breaker().state() {
                 BreakerState::Closed => "closed",
                 BreakerState::Open(_) => "open",
                 BreakerState::HalfOpen => "half-open",
             };
             let states = ["closed", "open", "half-open"].into_iter();
-            states.map(move |state| ([("milter", &**milter), ("state", state)], u64::from(state == is)))
+            states.map(move |state| ([("milter", &**name), ("state", state)], u64::from(state == is)))
         }),
     )?;
     writer.gauge(
@@ -224,7 +225,7 @@ impl Writer<'_> {
     ) -> fmt::Result {
         let no_exemplar = None::<&prometheus_client::metrics::exemplar::Exemplar<[(&str, &str); 0], f64>>;
         let values = values.into_iter();
-        self.family(name, help, MetricType::Counter, values, |value, mut encoder| {
+        self.family(N > 0, name, help, MetricType::Counter, values, |value, mut encoder| {
             encoder.encode_counter(&value, no_exemplar)
         })
     }
@@ -236,7 +237,8 @@ impl Writer<'_> {
         values: impl IntoIterator<Item = ([(&'static str, &'l str); N], V)>,
     ) -> fmt::Result {
         let values = values.into_iter();
-        self.family(name, help, MetricType::Gauge, values, |value, mut encoder| encoder.encode_gauge(&value))
+        let encode = |value, mut encoder: MetricEncoder<'_>| encoder.encode_gauge(&value);
+        self.family(N > 0, name, help, MetricType::Gauge, values, encode)
     }
 
     /// `name` is without `_info`.
@@ -256,6 +258,7 @@ impl Writer<'_> {
 
     fn family<L: EncodeLabelSet, V>(
         &mut self,
+        has_labels: bool,
         name: &str,
         help: &str,
         kind: MetricType,
@@ -267,6 +270,11 @@ impl Writer<'_> {
             return Ok(());
         }
         let mut encoder = self.0.encode_descriptor(name, help, None, kind)?;
+        if !has_labels {
+            // Not even `{}`.
+            let (_, value) = values.next().expect("there is one");
+            return encode(value, encoder);
+        }
         values.try_for_each(|(labels, value)| encode(value, encoder.encode_family(&labels)?))
     }
 }

@@ -1,0 +1,261 @@
+//! The life of the daemon: configurations that take over from each other, signals, systemd.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use sd_notify::NotifyState;
+use tamis::chain::Observer;
+use tamis::server::{Counters, ServeError};
+use tamis::{Server, Shutdown};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+
+use super::setup::Setup;
+use super::sockets::{Passed, Sockets};
+use crate::config::{self, Source};
+use crate::log::{Levels, List};
+
+/// Everything that can go wrong at the start has gone well.
+pub(super) struct Daemon {
+    file: Option<PathBuf>,
+    levels: Levels,
+    passed: Passed,
+    counters: Counters,
+    observer: Option<Arc<dyn Observer>>,
+    signals: Signals,
+    current: Generation,
+    /// Those before it, with the connections that they still have.
+    older: Older,
+}
+
+/// One configuration at work.
+struct Generation {
+    sockets: Sockets,
+    shutdown: Shutdown,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+#[derive(Default)]
+struct Older {
+    shutdowns: Vec<Shutdown>,
+    tasks: JoinSet<Result<Result<(), ServeError>, JoinError>>,
+}
+
+/// Those that the daemon obeys.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Catches them.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let it.
+    pub(super) fn catch() -> Result<Self> {
+        let catch = |kind, name| signal(kind).map_err(|error| anyhow!("cannot handle {name}: {error}"));
+        Ok(Self {
+            terminate: catch(SignalKind::terminate(), "SIGTERM")?,
+            interrupt: catch(SignalKind::interrupt(), "SIGINT")?,
+            hangup: catch(SignalKind::hangup(), "SIGHUP")?,
+        })
+    }
+}
+
+impl Generation {
+    fn begin(setup: Setup, sockets: Sockets, counters: Counters) -> Self {
+        let Setup { options, make, chain, .. } = setup;
+        if let Some(chain) = chain {
+            tracing::info!(mode = chain.mode, filters = ?List(&chain.filters), "chain");
+        }
+        let shutdown = Shutdown::new();
+        let server = Server::new(move |_: &_| make()).options(options).count_in(counters);
+        let task = tokio::spawn(server.serve(sockets.listeners(), shutdown.clone()));
+        Self { sockets, shutdown, task }
+    }
+}
+
+/// What a daemon is begun with.
+pub(super) struct Beginning {
+    pub(super) file: Option<PathBuf>,
+    pub(super) levels: Levels,
+    pub(super) signals: Signals,
+    pub(super) passed: Passed,
+    pub(super) counters: Counters,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+}
+
+impl Daemon {
+    /// Begins to serve.
+    pub(super) fn begin(beginning: Beginning, setup: Setup, sockets: Sockets) -> Self {
+        let Beginning { file, levels, signals, passed, counters, observer } = beginning;
+        let current = Generation::begin(setup, sockets, counters.clone());
+        Self { file, levels, passed, counters, observer, signals, current, older: Older::default() }
+    }
+
+    /// Serves until it is told to end.
+    ///
+    /// # Errors
+    ///
+    /// When a listener breaks down.
+    pub(super) async fn run(mut self) -> Result<(), ServeError> {
+        // Half the time, as systemd recommends.
+        let watchdog = sd_notify::watchdog_enabled().map(|time| time / 2);
+        let mut alive = watchdog.map(tokio::time::interval);
+        tell(&[NotifyState::Ready]);
+        let result = loop {
+            tokio::select! {
+                () = tick(alive.as_mut()) => tell(&[NotifyState::Watchdog]),
+                _ = self.signals.terminate.recv() => self.end("SIGTERM"),
+                _ = self.signals.interrupt.recv() => self.end("SIGINT"),
+                _ = self.signals.hangup.recv() => drop(self.reload()),
+                Some(_) = self.older.tasks.join_next() => {}
+                ended = &mut self.current.task => break ended,
+            }
+        };
+        self.older.end(self.current.shutdown.is_draining());
+        while self.older.tasks.join_next().await.is_some() {}
+        let counters = &self.counters;
+        tracing::info!(messages = counters.messages(), connections = counters.accepted(), "stopped");
+        match result {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Drains at the first signal, stops at the next one.
+    fn end(&self, name: &str) {
+        let all = self.older.shutdowns.iter().chain([&self.current.shutdown]);
+        if self.current.shutdown.is_draining() {
+            tracing::warn!("{name} again: stopping at once");
+            all.for_each(Shutdown::stop);
+        } else {
+            tell(&[NotifyState::Stopping]);
+            tracing::info!("{name}: stopping when the messages in work are finished");
+            all.for_each(Shutdown::drain);
+        }
+    }
+
+    /// Reads the configuration again. What was found, or why everything stays as it is.
+    fn reload(&mut self) -> Result<String, String> {
+        let Some(file) = self.file.clone() else {
+            tracing::warn!("there is no configuration file to read again: the options stay as they are");
+            return Err("there is no configuration file to read again".to_owned());
+        };
+        if self.current.shutdown.is_draining() {
+            return Err("the daemon is ending".to_owned());
+        }
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => tell(&[NotifyState::Reloading, now]),
+            Err(_) => tell(&[NotifyState::Reloading]),
+        }
+        let loaded = self.load(&file);
+        match &loaded {
+            Ok(_) => tracing::info!("{}: in force for new connections", file.display()),
+            Err(why) => {
+                why.lines().for_each(|line| tracing::error!("{line}"));
+                tracing::error!("{}: not taken over: the configuration in force stays", file.display());
+            }
+        }
+        tell(&[NotifyState::Ready]);
+        loaded
+    }
+
+    fn load(&mut self, file: &std::path::Path) -> Result<String, String> {
+        let source = Source::read(file)?;
+        let (config, findings) = config::read(&source);
+        let lines = findings.lines(&source);
+        let Some(config) = config else { return Err(lines.join("\n")) };
+        let why = |error: anyhow::Error| error.to_string();
+        let mut setup = Setup::of_config(&config, self.observer.clone()).map_err(why)?;
+        let planned = std::mem::take(&mut setup.listeners);
+        let sockets = Sockets::open(planned, &self.passed, &self.current.sockets).map_err(why)?;
+        for line in &lines {
+            tracing::warn!("{line}");
+        }
+        if let Ok(level) = config.sections.log.level.parse() {
+            self.levels.set(&level);
+        }
+        let next = Generation::begin(setup, sockets, self.counters.clone());
+        let before = std::mem::replace(&mut self.current, next);
+        // Both listen for a moment; no connection is refused.
+        before.shutdown.retire();
+        self.older.keep(before);
+        Ok(lines.join("\n"))
+    }
+}
+
+impl Older {
+    fn keep(&mut self, generation: Generation) {
+        let Generation { sockets, shutdown, task } = generation;
+        drop(sockets);
+        self.shutdowns.push(shutdown);
+        self.tasks.spawn(task);
+        if self.tasks.len() < self.shutdowns.len() / 2 {
+            // Most are gone: those that are drained already cannot be told from them, and do not mind.
+            self.shutdowns.retain(|shutdown| !shutdown.is_draining());
+        }
+    }
+
+    /// The current one has ended.
+    fn end(&self, drained: bool) {
+        self.shutdowns.iter().for_each(if drained { Shutdown::drain } else { Shutdown::stop });
+    }
+}
+
+async fn tick(alive: Option<&mut tokio::time::Interval>) {
+    match alive {
+        Some(alive) => drop(alive.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells systemd, if it is there. It does not matter if it cannot be told.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("cannot tell systemd: {error}");
+    }
+}
+
+/// Becomes the user and the group that the configuration names.
+///
+/// # Errors
+///
+/// When the system does not let it.
+pub(super) fn become_user(process: &config::Process) -> Result<()> {
+    use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgid, setgroups, setuid};
+
+    if process.user.is_empty() && process.group.is_empty() {
+        return Ok(());
+    }
+    if !geteuid().is_root() {
+        tracing::debug!("not root: the process stays the user that it is");
+        return Ok(());
+    }
+    let uid = match &*process.user {
+        "" => None,
+        name => Some(Uid::from_raw(config::user(name).map_err(|error| anyhow!(error))?)),
+    };
+    let user = uid.and_then(|uid| User::from_uid(uid).ok().flatten());
+    let gid = match (&*process.group, &user) {
+        ("", user) => user.as_ref().map(|user| user.gid),
+        (name, _) => Some(Gid::from_raw(config::group(name).map_err(|error| anyhow!(error))?)),
+    };
+    let fail = |what: String| move |error: nix::Error| anyhow!("cannot become {what}: {error}");
+    if let Some(gid) = gid {
+        match user.as_ref().and_then(|user| CString::new(&*user.name).ok()) {
+            Some(name) => initgroups(&name, gid).map_err(fail("a member of the user's groups".to_owned()))?,
+            None => setgroups(&[gid]).map_err(fail("a member of no other group".to_owned()))?,
+        }
+        setgid(gid).map_err(fail(format!("group {gid}")))?;
+    }
+    if let Some(uid) = uid {
+        setuid(uid).map_err(fail(format!("user {uid}")))?;
+    }
+    tracing::info!(user = ?user.map(|user| user.name), "the process has become another user");
+    Ok(())
+}
