@@ -68,7 +68,8 @@ pub(crate) struct Log {
     /// `error`, `warn`, `info`, `debug`, `trace` or `off`, for all or as MODULE=LEVEL, with commas between several. The
     /// conversation with the MTA, frame by frame: `info,tamis::wire=trace`.
     pub(crate) level: String,
-    /// `text` and `json` are lines on stderr; `journald` hands fields to systemd's journal.
+    /// `text` and `json` are lines on stderr; `journald` hands fields to systemd's journal. `auto` is `journald` where
+    /// systemd has connected stderr to the journal, and `text` elsewhere.
     pub(crate) format: LogFormat,
 }
 
@@ -77,6 +78,7 @@ pub(crate) struct Log {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum LogFormat {
     #[default]
+    Auto,
     Text,
     Json,
     Journald,
@@ -166,7 +168,7 @@ pub(crate) struct Limits {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
+        Self { level: "info".to_owned(), format: LogFormat::Auto }
     }
 }
 

@@ -29,7 +29,9 @@ pub(crate) enum Format {
 impl From<LogFormat> for Format {
     fn from(format: LogFormat) -> Self {
         match format {
-            LogFormat::Text => Self::Text,
+            // <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/#automatic-protocol-upgrading>
+            LogFormat::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => Self::Journald,
+            LogFormat::Auto | LogFormat::Text => Self::Text,
             LogFormat::Json => Self::Json,
             LogFormat::Journald => Self::Journald,
         }

@@ -181,7 +181,7 @@ impl Seat {
     }
 
     pub(super) fn wants_envelope(&self) -> bool {
-        self.gate.is_some() || self.filter.collect().envelope
+        self.gate.is_some() || self.collect().envelope
     }
 
     pub(super) fn needs(&self) -> Needs {
@@ -189,7 +189,9 @@ impl Seat {
     }
 
     pub(super) fn collect(&self) -> Collect {
-        self.filter.collect()
+        let collect = self.filter.collect();
+        // One that needs the client alone keeps recipients itself, but does not learn that others refuse them.
+        if collect.keeps_client() { collect.envelope() } else { collect }
     }
 
     /// Whether it is asked at all.
