@@ -37,7 +37,8 @@ impl StandIn {
                 request.push(byte[0]);
             }
             let length = body.len();
-            let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            let head =
+                format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
             stream.write_all((head + body).as_bytes()).unwrap();
             String::from_utf8(request).unwrap().lines().next().unwrap().to_owned()
         });
@@ -141,7 +142,8 @@ fn a_daemon_that_is_not_there_is_said_with_what_to_do() {
     }
     drop(UnixListener::bind(&path).unwrap());
     let ran = run(["explain", "--socket", name]);
-    let expected = format!("tamis: there is no daemon at {name} any more: nobody listens; start `tamis serve`\n");
+    let expected =
+        format!("tamis: there is no daemon at {name} any more: nobody listens; start `tamis serve`\n");
     assert_eq!((ran.code, ran.stderr), (1, expected));
 }
 
@@ -199,7 +201,8 @@ fn the_socket_is_found_in_a_configuration_even_if_it_has_mistakes() {
 
 #[test]
 fn a_reload_tells_warnings_and_that_it_is_done() {
-    let (ran, _) = StandIn::new(200, r#"{"reloaded":true,"findings":"tamis.toml:3:1: warning: hm"}"#).run(&["reload"]);
+    let (ran, _) =
+        StandIn::new(200, r#"{"reloaded":true,"findings":"tamis.toml:3:1: warning: hm"}"#).run(&["reload"]);
     let expected = "the new configuration is in use\n";
     assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (0, expected, "tamis.toml:3:1: warning: hm\n"));
     let (ran, _) = StandIn::new(200, r#"{"reloaded":true,"findings":""}"#).run(&["reload"]);
@@ -211,7 +214,10 @@ fn a_reload_tells_warnings_and_that_it_is_done() {
 #[test]
 fn an_answer_of_something_else_is_said() {
     let (ran, _) = StandIn::new(200, "<html>").run(&["explain"]);
-    assert!(ran.code == 1 && ran.stderr.starts_with("tamis: the daemon's answer (200 OK) cannot be read: "), "{ran:?}");
+    assert!(
+        ran.code == 1 && ran.stderr.starts_with("tamis: the daemon's answer (200 OK) cannot be read: "),
+        "{ran:?}"
+    );
 }
 
 #[test]
