@@ -14,8 +14,14 @@
 
 pub mod condition;
 pub mod config;
+pub mod headers;
 pub mod kind;
 pub mod lists;
+pub mod milter;
+mod template;
+#[cfg(test)]
+mod testing;
+mod values;
 
 pub use config::{Build, Key, Path, Remark};
 pub use kind::{Kind, Nature, Plan};

@@ -167,8 +167,8 @@ fn found_v4(address: Ipv4Addr, host: &str) -> Found {
         [d, c, b, a]
     };
     let decimals = numbers(host, 10);
-    if common(&decimals, &octets) >= 3
-        || common(&numbers(host, 16), &octets) == 4
+    if common(&decimals, octets) >= 3
+        || common(&numbers(host, 16), octets) == 4
         || is_packed(host, octets, reversed)
     {
         return Found::Whole;
@@ -206,25 +206,24 @@ fn numbers(host: &str, radix: u32) -> Vec<u32> {
 }
 
 /// How many of the octets are among the numbers, each number used once.
-fn common(numbers: &[u32], octets: &[u8; 4]) -> usize {
+fn common(numbers: &[u32], octets: [u8; 4]) -> usize {
     let mut left: Vec<u32> = numbers.to_vec();
-    let mut take = |octet: &u8| {
-        let at = left.iter().position(|number| *number == u32::from(*octet));
+    let mut take = |octet: u8| {
+        let at = left.iter().position(|number| *number == u32::from(octet));
         at.map(|at| left.swap_remove(at)).is_some()
     };
-    octets.iter().filter(|octet| take(octet)).count()
+    octets.into_iter().filter(|octet| take(*octet)).count()
 }
 
 fn found_v6(address: Ipv6Addr, host: &str) -> Found {
     let groups = address.segments();
-    let low = groups[4..].iter().map(|group| format!("{group:04x}")).collect::<String>();
-    let high = groups[..4].iter().map(|group| format!("{group:04x}")).collect::<String>();
+    let whole = format!("{:032x}", address.to_bits());
+    let low = &whole[16..];
     let digits: String = host.chars().filter(char::is_ascii_hexdigit).collect();
     let backwards: String = digits.chars().rev().collect();
-    let whole = format!("{high}{low}");
     // An interface number such as ::25 is mostly zeros, and says nothing.
     let telling = |part: &str| part.bytes().filter(|digit| *digit != b'0').count() >= 6;
-    if digits.contains(&whole) || backwards.contains(&whole) || telling(&low) && digits.contains(&low) {
+    if digits.contains(&whole) || backwards.contains(&whole) || telling(low) && digits.contains(low) {
         return Found::Whole;
     }
     let runs = host.split(|letter: char| !letter.is_ascii_alphanumeric());

@@ -40,3 +40,4 @@ pub use entries::{Entries, List};
 pub use file::{Lines, ReadLines, Refreshed, Watched};
 pub use networks::Networks;
 pub use patterns::{Patterns, Words};
+pub(crate) use patterns::{glob, regex};
