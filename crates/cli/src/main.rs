@@ -3,12 +3,15 @@
 // Help texts are doc comments, and read without mark-up.
 #![allow(clippy::doc_markdown)]
 
+mod admin;
 mod bench;
 mod completions;
 mod config;
 mod exit;
+mod explain;
 mod log;
 mod man;
+mod reload;
 mod send;
 mod serve;
 
@@ -37,6 +40,8 @@ enum Command {
     Send(Box<send::Args>),
     Bench(Box<bench::Args>),
     Config(config::Args),
+    Reload(reload::Args),
+    Explain(explain::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -55,6 +60,8 @@ fn main() -> ExitCode {
         Command::Send(args) => send::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Reload(args) => reload::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }

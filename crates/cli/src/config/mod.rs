@@ -20,10 +20,11 @@ mod schema;
 mod sections;
 
 pub(crate) use command::{Args, run};
+pub(crate) use filters::{Enforce, Member};
 pub(crate) use finding::Source;
 pub(crate) use listener::{Listener, Place, group, mode, network, user};
 pub(crate) use read::{Config, read};
-pub(crate) use sections::{Decide, Log, LogFormat, Mode, Process, Sections};
+pub(crate) use sections::{Admin, Decide, Log, LogFormat, Mode, Process, Sections};
 
 /// Where the configuration is, unless something else is said.
 pub(crate) const PATH: &str = "/etc/tamis/tamis.toml";
