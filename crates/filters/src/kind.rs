@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use tamis::Filter;
 use tamis::chain::Member;
+use tamis::remote::Milter;
 use toml::de::{DeTable, ValueDeserializer};
 use toml::{Spanned, de};
 
@@ -31,6 +32,7 @@ pub struct Plan {
     make: Arc<dyn Fn(&str) -> Member + Send + Sync>,
     /// What other parts of a configuration have to know of it.
     pub nature: Nature,
+    milter: Option<Milter>,
 }
 
 /// What a filter does, as far as its place in a chain depends on it.
@@ -50,7 +52,19 @@ pub struct Nature {
 impl Plan {
     /// A filter made by a function, for each connection a new one.
     pub fn new<F: Filter>(nature: Nature, make: impl Fn() -> F + Send + Sync + 'static) -> Self {
-        Self { make: Arc::new(move |name: &str| Member::new(name, make())), nature }
+        Self { make: Arc::new(move |name: &str| Member::new(name, make())), nature, milter: None }
+    }
+
+    /// A filter that consults another milter over its socket.
+    pub fn remote(nature: Nature, milter: Milter) -> Self {
+        let shown = milter.clone();
+        Self { milter: Some(shown), ..Self::new(nature, move || milter.connection()) }
+    }
+
+    /// The milter that it consults, if it does: its [breaker](Milter::breaker) says whether that is asked at all, for
+    /// metrics.
+    pub fn milter(&self) -> Option<&Milter> {
+        self.milter.as_ref()
     }
 
     /// One for a connection, under its name in the configuration.
@@ -80,7 +94,7 @@ pub struct Entry {
 pub type Ready = Box<dyn FnOnce(&mut Build) -> Option<Plan> + Send>;
 
 /// All kinds of filters, in the order in which documentation shows them.
-pub const ALL: &[Entry] = &[];
+pub const ALL: &[Entry] = &[Entry::of::<crate::headers::Settings>(), Entry::of::<crate::milter::Settings>()];
 
 impl Entry {
     /// The entry of a kind.

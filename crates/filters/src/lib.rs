@@ -7,11 +7,21 @@
 //! | --- | --- |
 //! | [`kind`] | what a folder has to offer, and the list of them |
 //! | [`config`] | what configurations are made of: times, sizes, and where a mistake is told |
+//! | [`condition`] | for which messages a filter is asked, as a configuration says it |
+//! | [`lists`] | networks, domains, addresses, words: in the configuration or in files that are read again when they change |
 
 #![forbid(unsafe_code)]
 
+pub mod condition;
 pub mod config;
+pub mod headers;
 pub mod kind;
+pub mod lists;
+pub mod milter;
+mod template;
+#[cfg(test)]
+mod testing;
+mod values;
 
 pub use config::{Build, Key, Path, Remark};
 pub use kind::{Kind, Nature, Plan};

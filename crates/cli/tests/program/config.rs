@@ -169,12 +169,12 @@ fn visit(schema: &serde_json::Value, see: &mut impl FnMut(&str, &serde_json::Val
         see(key, value);
         visit(value, see);
     }
-    visit_some(schema.get("items"), see);
-    schema["oneOf"].as_array().into_iter().flatten().for_each(|one| visit(one, see));
-}
-
-fn visit_some(schema: Option<&serde_json::Value>, see: &mut impl FnMut(&str, &serde_json::Value)) {
-    schema.into_iter().for_each(|schema| visit(schema, see));
+    if let Some(items) = schema.get("items") {
+        visit(items, see);
+    }
+    for one in schema["oneOf"].as_array().into_iter().flatten() {
+        visit(one, see);
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Configured {
 }
 
 fn listeners(sockets: &[&str]) -> String {
-    sockets.iter().map(|socket| format!("[[listener]]\nsocket = \"{socket}\"\n")).collect()
+    sockets.iter().flat_map(|socket| ["[[listener]]\nsocket = \"", socket, "\"\n"]).collect()
 }
 
 /// A message up to its sender.

@@ -117,12 +117,14 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
+/// As it is written, so that defaults are shown in the schema.
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
+/// As it is written.
 impl Serialize for Size {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
