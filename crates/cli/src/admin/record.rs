@@ -1,6 +1,6 @@
 //! The record of a message as it is shown: what `tamis explain --json` prints.
 //!
-//! Names of fields stay as they are; there may be more of them one day. `docs/explain.md` describes them.
+//! Names of fields stay as they are; there may be more of them one day. `docs/monitoring.md` describes them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
