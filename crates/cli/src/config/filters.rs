@@ -4,7 +4,8 @@ use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tamis::chain;
+use tamis::chain::{self, Condition};
+use tamis_filters::condition::When;
 use tamis_filters::config::{Build, Time};
 use tamis_filters::kind::{self, Entry, Plan};
 use toml::Spanned;
@@ -27,6 +28,8 @@ pub(super) struct Common {
     /// What it is: see below.
     #[serde(rename = "type")]
     kind: String,
+    /// For which messages it is asked; without this, for all. What can be said: see `when` below.
+    when: Option<When>,
     /// What happens to mail when the filter fails: `tempfail`, the client tries again later; `reject`; `accept`, the message
     /// passes without it; `quarantine`, likewise, and the MTA holds the message.
     #[serde(default)]
@@ -39,7 +42,7 @@ pub(super) struct Common {
 }
 
 /// The keys of [`Common`].
-const COMMON: [&str; 5] = ["name", "type", "on_failure", "timeout", "mode"];
+const COMMON: [&str; 6] = ["name", "type", "when", "on_failure", "timeout", "mode"];
 
 /// What happens to mail when a filter fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -66,6 +69,11 @@ pub(crate) enum Enforce {
 pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) kind: &'static str,
+    pub(crate) condition: Option<Condition>,
+    /// The earlier filters that the condition names.
+    names: Vec<String>,
+    /// The macros that it depends on.
+    pub(crate) macros: Vec<&'static str>,
     pub(crate) on_failure: OnFailure,
     pub(crate) timeout: Option<Time>,
     pub(crate) mode: Enforce,
@@ -77,6 +85,10 @@ impl Member {
     pub(crate) fn make(&self) -> chain::Member {
         let member = self.plan.member(&self.name).on_failure(self.on_failure.of_member());
         let member = if let Some(Time(time)) = self.timeout { member.timeout(time) } else { member };
+        let member = match &self.condition {
+            Some(condition) => member.condition(condition.clone()),
+            None => member,
+        };
         match self.mode {
             Enforce::Enforce => member,
             Enforce::DryRun => member.dry_run(),
@@ -144,14 +156,17 @@ fn read<'i>(table: Table<'i>, folder: &Path, findings: &mut Findings) -> Read<'i
     let mut build = Build::new(folder);
     let plan = ready.and_then(|ready| ready(&mut build));
     let member = settings.zip(entry).zip(plan).map(|((settings, entry), plan)| {
-        let Common { name, kind: _, on_failure, timeout, mode } = settings;
+        let Common { name, kind: _, when, on_failure, timeout, mode } = settings;
+        let (names, macros) = when.as_ref().map(|when| (when.names(), when.macros())).unwrap_or_default();
+        let names = names.into_iter().map(str::to_owned).collect();
+        let condition = when.and_then(|when| build.within("when", |build| when.build(build)));
         let name = name.unwrap_or_else(|| entry.name.to_owned());
         if name.is_empty() || name.chars().any(char::is_control) {
             build.within("name", |build| {
                 build.mistake("a name stands in logs: one that can be read is needed");
             });
         }
-        Member { name, kind: entry.name, on_failure, timeout, mode, plan }
+        Member { name, kind: entry.name, condition, names, macros, on_failure, timeout, mode, plan }
     });
     findings.take(build, &table);
     Read { table, member }
@@ -175,6 +190,10 @@ fn beside_others(member: &Member, before: &[&Member], sections: Option<&Sections
             member.name
         );
         build.within("name", |build| build.mistake(text));
+    }
+    for name in member.names.iter().filter(|name| before.iter().all(|other| other.name != **name)) {
+        let known: Vec<_> = before.iter().map(|other| &*other.name).collect();
+        build.within("when", |build| build.mistake(unknown("filter further up", name, &known)));
     }
     if let (Some(time), Some(sections)) = (member.timeout, sections)
         && time > sections.limits.end_of_message_time

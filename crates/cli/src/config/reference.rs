@@ -25,19 +25,28 @@ pub(super) fn whole() -> String {
         };
         // A string takes all.
         let _ = writeln!(page, "\n## `{title}`\n\n{}\n", description(section));
-        table(&mut page, object);
+        table(&mut page, object, "###", "");
     }
     let mut generator = schema::generator();
-    let _ = writeln!(page, "\n## `[[{KEY}]]`\n\nThe filters, in the order in which they are asked.");
+    let _ = writeln!(
+        page,
+        "\n## `[[{KEY}]]`\n\nThe filters, in the order in which they are asked. All have these keys:\n"
+    );
+    table(&mut page, &schema::common(&mut generator), "###", "");
     for entry in kind::ALL {
-        let filter = schema::filter(entry, &mut generator);
-        let _ = writeln!(page, "\n### `type = \"{}\"`\n\n{}\n", entry.name, description(&filter));
-        table(&mut page, &filter);
+        let filter = entry.schema(&mut generator).to_value();
+        let _ = writeln!(page, "\n## `type = \"{}\"`\n\n{}\n", entry.name, description(&filter));
+        table(&mut page, &filter, "###", "");
     }
     page
 }
 
-fn table(page: &mut String, object: &Value) {
+/// The keys of an object, and then those of the objects in it.
+fn table(page: &mut String, object: &Value, level: &str, within: &str) {
+    if properties(object).next().is_none() {
+        page.push_str("No keys of its own.\n");
+        return;
+    }
     page.push_str("| key | default | |\n| --- | --- | --- |\n");
     for (key, value) in properties(object) {
         let default = match value.get("default").filter(|it| !it.is_null()) {
@@ -47,5 +56,14 @@ fn table(page: &mut String, object: &Value) {
         };
         let help = description(value).replace('\n', " ").replace('|', "\\|");
         let _ = writeln!(page, "| `{key}` | {default} | {help} |");
+    }
+    for (key, value) in properties(object) {
+        // Conditions are the same everywhere, and shown once.
+        let shown = key == "when" && !within.is_empty() || ["not", "all", "any"].contains(&key.as_str());
+        if let Some(inner) = schema::object(value).filter(|_| !shown) {
+            let path = format!("{within}{key}");
+            let _ = writeln!(page, "\n{level} `{path}`\n\n{}\n", description(inner));
+            table(page, inner, level, &format!("{path}."));
+        }
     }
 }

@@ -19,14 +19,24 @@ pub(super) fn whole() -> Value {
         "items": { "oneOf": variants },
         "default": [],
     });
+    // Conditions have conditions inside.
+    let definitions = generator.take_definitions(true);
+    if !definitions.is_empty() {
+        root["$defs"] = Value::Object(definitions);
+    }
     root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     root["title"] = json!("tamis.toml");
     root
 }
 
+/// The keys that every filter has.
+pub(super) fn common(generator: &mut SchemaGenerator) -> Value {
+    Common::json_schema(generator).to_value()
+}
+
 /// The keys of a type of filter: those that all have, and its own.
 pub(super) fn filter(entry: &kind::Entry, generator: &mut SchemaGenerator) -> Value {
-    let mut common = Common::json_schema(generator).to_value();
+    let mut common = common(generator);
     let own = entry.schema(generator).to_value();
     common["properties"]["type"] = json!({ "const": entry.name, "description": entry.summary });
     if let (Some(all), Some(own)) = (common["properties"].as_object_mut(), own["properties"].as_object()) {
@@ -48,6 +58,15 @@ pub(super) fn generator() -> SchemaGenerator {
 pub(super) fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
     schema["properties"].as_object().unwrap_or(&NONE).iter()
+}
+
+/// The object that a value is, or an array of, with keys of its own.
+pub(super) fn object(value: &Value) -> Option<&Value> {
+    if value["properties"].is_object() {
+        return Some(value);
+    }
+    let within = [&value["items"]].into_iter().chain(value["anyOf"].as_array().into_iter().flatten());
+    within.filter(|it| !it.is_null()).find_map(object)
 }
 
 /// What is said about a place.

@@ -1,20 +1,20 @@
 //! The life of the daemon: configurations that take over from each other, signals, systemd.
 
-use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use sd_notify::NotifyState;
-use tamis::chain::Observer;
 use tamis::server::{Counters, ServeError};
 use tamis::{Server, Shutdown};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::setup::Setup;
 use super::sockets::{Passed, Sockets};
-use crate::config::{self, Source};
+use crate::admin::{self, Configured, State};
+use crate::config::{self, Admin, Config, Source};
 use crate::log::{Levels, List};
 
 /// Everything that can go wrong at the start has gone well.
@@ -22,8 +22,9 @@ pub(super) struct Daemon {
     file: Option<PathBuf>,
     levels: Levels,
     passed: Passed,
-    counters: Counters,
-    observer: Option<Arc<dyn Observer>>,
+    state: Arc<State>,
+    reloads: Reloads,
+    admin: Option<(Admin, JoinHandle<()>)>,
     signals: Signals,
     current: Generation,
     /// Those before it, with the connections that they still have.
@@ -37,8 +38,17 @@ struct Generation {
     task: JoinHandle<Result<(), ServeError>>,
 }
 
+/// Requests for another configuration.
+struct Reloads {
+    requests: mpsc::Receiver<oneshot::Sender<Result<String, String>>>,
+    /// Without a sender nothing would be waited for.
+    send: admin::ReloadSender,
+}
+
 #[derive(Default)]
 struct Older {
+    /// The number of the current one, from 0.
+    number: u64,
     shutdowns: Vec<Shutdown>,
     tasks: JoinSet<Result<Result<(), ServeError>, JoinError>>,
 }
@@ -85,16 +95,23 @@ pub(super) struct Beginning {
     pub(super) levels: Levels,
     pub(super) signals: Signals,
     pub(super) passed: Passed,
-    pub(super) counters: Counters,
-    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) state: Arc<State>,
+    /// What is shown of the daemon, and where.
+    pub(super) admin: Option<(Admin, admin::Listeners)>,
 }
 
 impl Daemon {
     /// Begins to serve.
     pub(super) fn begin(beginning: Beginning, setup: Setup, sockets: Sockets) -> Self {
-        let Beginning { file, levels, signals, passed, counters, observer } = beginning;
-        let current = Generation::begin(setup, sockets, counters.clone());
-        Self { file, levels, passed, counters, observer, signals, current, older: Older::default() }
+        let Beginning { file, levels, signals, passed, state, admin } = beginning;
+        let (send, reloads) = mpsc::channel(1);
+        let current = Generation::begin(setup, sockets, state.counters());
+        let admin = admin.map(|(admin, listeners)| {
+            let serving = admin::serve(state.clone(), listeners, send.clone(), std::future::pending());
+            (admin, tokio::spawn(serving))
+        });
+        let reloads = Reloads { requests: reloads, send };
+        Self { file, levels, passed, state, reloads, admin, signals, current, older: Older::default() }
     }
 
     /// Serves until it is told to end.
@@ -106,6 +123,7 @@ impl Daemon {
         // Half the time, as systemd recommends.
         let watchdog = sd_notify::watchdog_enabled().map(|time| time / 2);
         let mut alive = watchdog.map(tokio::time::interval);
+        self.state.set_ready(true);
         tell(&[NotifyState::Ready]);
         let result = loop {
             tokio::select! {
@@ -113,13 +131,14 @@ impl Daemon {
                 _ = self.signals.terminate.recv() => self.end("SIGTERM"),
                 _ = self.signals.interrupt.recv() => self.end("SIGINT"),
                 _ = self.signals.hangup.recv() => drop(self.reload()),
+                Some(answer) = self.reloads.requests.recv() => drop(answer.send(self.reload())),
                 Some(_) = self.older.tasks.join_next() => {}
                 ended = &mut self.current.task => break ended,
             }
         };
         self.older.end(self.current.shutdown.is_draining());
         while self.older.tasks.join_next().await.is_some() {}
-        let counters = &self.counters;
+        let counters = self.state.counters();
         tracing::info!(messages = counters.messages(), connections = counters.accepted(), "stopped");
         match result {
             Ok(result) => result,
@@ -129,6 +148,7 @@ impl Daemon {
 
     /// Drains at the first signal, stops at the next one.
     fn end(&self, name: &str) {
+        self.state.set_ready(false);
         let all = self.older.shutdowns.iter().chain([&self.current.shutdown]);
         if self.current.shutdown.is_draining() {
             tracing::warn!("{name} again: stopping at once");
@@ -157,6 +177,7 @@ impl Daemon {
         match &loaded {
             Ok(_) => tracing::info!("{}: in force for new connections", file.display()),
             Err(why) => {
+                self.state.reload_failed();
                 why.lines().for_each(|line| tracing::error!("{line}"));
                 tracing::error!("{}: not taken over: the configuration in force stays", file.display());
             }
@@ -171,21 +192,50 @@ impl Daemon {
         let lines = findings.lines(&source);
         let Some(config) = config else { return Err(lines.join("\n")) };
         let why = |error: anyhow::Error| error.to_string();
-        let mut setup = Setup::of_config(&config, self.observer.clone()).map_err(why)?;
+        let mut setup = Setup::of_config(&config, self.state.clone()).map_err(why)?;
         let planned = std::mem::take(&mut setup.listeners);
         let sockets = Sockets::open(planned, &self.passed, &self.current.sockets).map_err(why)?;
+        self.reopen_admin(&config.sections.admin)?;
         for line in &lines {
             tracing::warn!("{line}");
         }
         if let Ok(level) = config.sections.log.level.parse() {
             self.levels.set(&level);
         }
-        let next = Generation::begin(setup, sockets, self.counters.clone());
+        self.older.number += 1;
+        self.state.configured(configured(&config, self.older.number));
+        let next = Generation::begin(setup, sockets, self.state.counters());
         let before = std::mem::replace(&mut self.current, next);
         // Both listen for a moment; no connection is refused.
         before.shutdown.retire();
         self.older.keep(before);
         Ok(lines.join("\n"))
+    }
+
+    /// Has the sockets of the administration where they are wanted now.
+    fn reopen_admin(&mut self, wanted: &Admin) -> Result<(), String> {
+        let Some((admin, serving)) = &mut self.admin else { return Ok(()) };
+        if (&admin.socket, &admin.metrics) == (&wanted.socket, &wanted.metrics) {
+            return Ok(());
+        }
+        // The process may not be who it was, so that nobody else can be given them.
+        let listeners = admin::Listeners::bind(wanted, None)?;
+        serving.abort();
+        let send = self.reloads.send.clone();
+        *serving = tokio::spawn(admin::serve(self.state.clone(), listeners, send, std::future::pending()));
+        admin.clone_from(wanted);
+        Ok(())
+    }
+}
+
+/// What there is to know of a configuration while it is used.
+pub(super) fn configured(config: &Config, generation: u64) -> Configured {
+    let milter = |member: &config::Member| Some((member.name.clone(), member.plan.milter()?.clone()));
+    Configured {
+        generation,
+        history: config.sections.admin.history,
+        filters: config.members.iter().map(admin::Member::from).collect(),
+        milters: config.members.iter().filter_map(milter).collect(),
     }
 }
 
@@ -219,43 +269,4 @@ fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!("cannot tell systemd: {error}");
     }
-}
-
-/// Becomes the user and the group that the configuration names.
-///
-/// # Errors
-///
-/// When the system does not let it.
-pub(super) fn become_user(process: &config::Process) -> Result<()> {
-    use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgid, setgroups, setuid};
-
-    if process.user.is_empty() && process.group.is_empty() {
-        return Ok(());
-    }
-    if !geteuid().is_root() {
-        tracing::debug!("not root: the process stays the user that it is");
-        return Ok(());
-    }
-    let uid = match &*process.user {
-        "" => None,
-        name => Some(Uid::from_raw(config::user(name).map_err(|error| anyhow!(error))?)),
-    };
-    let user = uid.and_then(|uid| User::from_uid(uid).ok().flatten());
-    let gid = match (&*process.group, &user) {
-        ("", user) => user.as_ref().map(|user| user.gid),
-        (name, _) => Some(Gid::from_raw(config::group(name).map_err(|error| anyhow!(error))?)),
-    };
-    let fail = |what: String| move |error: nix::Error| anyhow!("cannot become {what}: {error}");
-    if let Some(gid) = gid {
-        match user.as_ref().and_then(|user| CString::new(&*user.name).ok()) {
-            Some(name) => initgroups(&name, gid).map_err(fail("a member of the user's groups".to_owned()))?,
-            None => setgroups(&[gid]).map_err(fail("a member of no other group".to_owned()))?,
-        }
-        setgid(gid).map_err(fail(format!("group {gid}")))?;
-    }
-    if let Some(uid) = uid {
-        setuid(uid).map_err(fail(format!("user {uid}")))?;
-    }
-    tracing::info!(user = ?user.map(|user| user.name), "the process has become another user");
-    Ok(())
 }

@@ -12,16 +12,19 @@ mod record;
 mod setup;
 mod sockets;
 mod units;
+mod user;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 use tamis::proto::address::{Host, Port};
-use tamis::server::{Counters, Listener};
+use tamis::server::Listener;
 use tamis::{Options, SocketSpec, Verdict};
 
+use crate::admin::{self, State};
 use crate::config::{self, Source};
 use crate::{exit, log};
 use access::Access;
@@ -30,6 +33,7 @@ use daemon::{Beginning, Daemon, Signals};
 use limits::Limits;
 use setup::Setup;
 use sockets::{Passed, Sockets};
+use user::Somebody;
 
 /// Filters mail: logs every message and, if told so, adds header fields and text.
 ///
@@ -180,8 +184,8 @@ fn begin_without(args: &Args) -> Result<Daemon> {
         log::Format::Text => hint::print(&specs),
         log::Format::Json | log::Format::Journald => hint::log(&specs),
     }
-    let beginning =
-        Beginning { file: None, levels, signals, passed, counters: Counters::default(), observer: None };
+    let state = Arc::new(State::new(0));
+    let beginning = Beginning { file: None, levels, signals, passed, state, admin: None };
     Ok(Daemon::begin(beginning, setup, sockets))
 }
 
@@ -203,17 +207,24 @@ fn begin_with(file: &Path, args: &Args) -> Result<Daemon> {
     let format = if args.says_log_format { args.log_format } else { (*format).into() };
     let levels = log::start("info", &level, format)?;
     findings.lines(&source).iter().for_each(|line| tracing::warn!("{line}"));
-    let mut setup = Setup::of_config(&config, None)?;
+    let admin = &config.sections.admin;
+    let state = Arc::new(State::new(admin.history));
+    state.configured(daemon::configured(&config, 0));
+    let mut setup = Setup::of_config(&config, state.clone())?;
     let signals = Signals::catch()?;
     limits::raise_open_files(setup.options.max_connections, "max_connections");
     let passed = Passed::take()?;
     let sockets = Sockets::open(std::mem::take(&mut setup.listeners), &passed, &Sockets::default())?;
     let specs: Vec<_> = sockets.listeners().iter().map(address).collect();
     hint::log(&specs);
-    daemon::become_user(&config.sections.process)?;
-    let file = Some(file.to_owned());
-    let beginning =
-        Beginning { file, levels, signals, passed, counters: Counters::default(), observer: None };
+    let user = Somebody::of(&config.sections.process)?;
+    let listeners = admin::Listeners::bind(admin, user.owner()).map_err(|error| anyhow!(error))?;
+    if let Some(address) = listeners.metrics_address() {
+        tracing::info!(%address, "metrics");
+    }
+    user.become_it()?;
+    let (file, admin) = (Some(file.to_owned()), Some((admin.clone(), listeners)));
+    let beginning = Beginning { file, levels, signals, passed, state, admin };
     Ok(Daemon::begin(beginning, setup, sockets))
 }
 

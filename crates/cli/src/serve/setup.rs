@@ -77,7 +77,7 @@ impl Setup {
     /// # Errors
     ///
     /// When a user or group is gone since it was read.
-    pub(super) fn of_config(config: &Config, observer: Option<Arc<dyn Observer>>) -> Result<Self> {
+    pub(super) fn of_config(config: &Config, observer: Arc<dyn Observer>) -> Result<Self> {
         let config::Sections { listener, chain, .. } = &config.sections;
         let default = [Listener::default()];
         let listeners = if listener.is_empty() { &default[..] } else { listener };
@@ -98,10 +98,7 @@ impl Setup {
                 (Mode::Parallel, Decide::First) => Chain::parallel(),
                 (Mode::Parallel, Decide::All) => Chain::parallel().decide(tamis::chain::Decide::All),
             };
-            let chain = match &observer {
-                Some(observer) => chain.observer(observer.clone()),
-                None => chain,
-            };
+            let chain = chain.observer(observer.clone());
             BoxFilter::new(members.iter().fold(chain, |chain, member| chain.member(member.make())))
         };
         Ok(Self {
