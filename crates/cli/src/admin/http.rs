@@ -37,7 +37,8 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Header fields of a request.
 const MAX_FIELDS: usize = 64;
 
-/// Serves at all sockets until `end` is there.
+/// Serves at all sockets until `end` is there, or it is dropped. Connections that are open by then get their answer: whoever
+/// asked for a reload that moves the socket hears of it.
 pub(crate) async fn serve(
     state: Arc<State>,
     listeners: Listeners,
@@ -48,17 +49,15 @@ pub(crate) async fn serve(
     for listener in listeners.0 {
         serving.spawn(accept(listener, state.clone(), reload.clone()));
     }
-    // Dropped with it, listeners and connections end, too.
+    // Dropped with it, all stop to accept.
     end.await;
 }
 
 async fn accept(listener: Listener, state: Arc<State>, reload: ReloadSender) {
-    let Listener { door, socket } = listener;
+    let Listener { door, socket, .. } = listener;
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
     loop {
         let place = places.clone().acquire_owned().await.expect("nobody closes it");
-        while connections.try_join_next().is_some() {}
         let stream: Box<dyn Stream> = match socket.accept().await {
             Ok(stream) => stream,
             Err(error) => {
@@ -69,7 +68,8 @@ async fn accept(listener: Listener, state: Arc<State>, reload: ReloadSender) {
             }
         };
         let (state, reload) = (state.clone(), reload.clone());
-        connections.spawn(async move {
+        // Its time is limited, so that it needs nobody to end it.
+        tokio::spawn(async move {
             connection(door, stream, &state, &reload).await;
             drop(place);
         });
@@ -108,7 +108,7 @@ impl Socket {
     async fn accept(&self) -> io::Result<Box<dyn Stream>> {
         match self {
             Self::Tcp(listener) => Ok(Box::new(listener.accept().await?.0)),
-            Self::Unix(listener, _) => Ok(Box::new(listener.accept().await?.0)),
+            Self::Unix { listener, .. } => Ok(Box::new(listener.accept().await?.0)),
         }
     }
 }

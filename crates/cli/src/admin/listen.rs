@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tamis::SocketSpec;
 use tamis::server::resolve;
@@ -15,14 +16,17 @@ use crate::config::Admin;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 128;
 
-/// The sockets over which the daemon shows itself.
-#[derive(Debug, Default)]
+/// The sockets over which the daemon shows itself. Clones are the same sockets: one [`serve`](super::serve) can take them
+/// over from another. Those on disk go away with the last of them.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Listeners(pub(super) Vec<Listener>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Listener {
     pub(super) door: Door,
-    pub(super) socket: Socket,
+    /// As it stands in the configuration.
+    text: String,
+    pub(super) socket: Arc<Socket>,
 }
 
 /// What is shown at a socket.
@@ -37,7 +41,7 @@ pub(super) enum Door {
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix { listener: UnixListener, _file: SocketFile },
 }
 
 impl Listeners {
@@ -48,32 +52,49 @@ impl Listeners {
     ///
     /// The socket that cannot be listened on, and why.
     pub(crate) fn bind(admin: &Admin, owner: Option<(u32, u32)>) -> Result<Self, String> {
+        Self::default().rebind(admin, owner)
+    }
+
+    /// As [`bind`](Self::bind), with those of these that the configuration still has.
+    pub(crate) fn rebind(&self, admin: &Admin, owner: Option<(u32, u32)>) -> Result<Self, String> {
         let mut listeners = Vec::new();
+        let mut open = |door, text: &str, bind: &dyn Fn() -> Result<Socket, String>| {
+            let before = self.0.iter().find(|listener| listener.door == door && listener.text == text);
+            let listener = match before {
+                Some(listener) => listener.clone(),
+                None => Listener { door, text: text.to_owned(), socket: Arc::new(bind()?) },
+            };
+            listeners.push(listener);
+            Ok::<_, String>(())
+        };
         if !admin.metrics.is_empty() {
             let text = &admin.metrics;
             let say = |error: &dyn std::fmt::Display| format!("cannot serve metrics on {text}: {error}");
             let spec: SocketSpec = text.parse().map_err(|error| say(&error))?;
-            let socket = match &spec {
-                // Whoever may reach the folder may read them, as whoever may reach the port.
-                SocketSpec::Unix(path) => unix(path, 0o666, owner).map_err(|error| say(&error))?,
-                _ => tcp(&spec).map_err(|error| say(&error))?,
-            };
-            listeners.push(Listener { door: Door::Metrics, socket });
+            open(Door::Metrics, text, &|| {
+                let socket = match &spec {
+                    // Whoever may reach the folder may read them, as whoever may reach the port.
+                    SocketSpec::Unix(path) => unix(path, 0o666, owner),
+                    _ => tcp(&spec),
+                };
+                socket.map_err(|error| say(&error))
+            })?;
         }
         if !admin.socket.is_empty() {
             let path = Path::new(&admin.socket);
-            let socket = unix(path, 0o600, owner)
-                .map_err(|error| format!("cannot make the admin socket {}: {error}", path.display()))?;
-            listeners.push(Listener { door: Door::Admin, socket });
+            open(Door::Admin, &admin.socket, &|| {
+                unix(path, 0o600, owner)
+                    .map_err(|error| format!("cannot make the admin socket {}: {error}", path.display()))
+            })?;
         }
         Ok(Self(listeners))
     }
 
     /// Where metrics are served over TCP: with the port in use where any was asked for.
     pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
-        self.0.iter().find_map(|listener| match &listener.socket {
+        self.0.iter().find_map(|listener| match &*listener.socket {
             Socket::Tcp(listener) => listener.local_addr().ok(),
-            Socket::Unix(..) => None,
+            Socket::Unix { .. } => None,
         })
     }
 }
@@ -123,7 +144,7 @@ fn unix(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> Result<Socket, Str
     };
     let listener = finish(&file.path).map_err(|error: io::Error| error.to_string())?;
     path.clone_into(&mut file.path);
-    Ok(Socket::Unix(listener, file))
+    Ok(Socket::Unix { listener, _file: file })
 }
 
 /// Checks that the path is free, or has a socket that nobody listens on any more.

@@ -26,5 +26,5 @@ mod tests;
 pub(crate) use generation::{Configured, Member};
 pub(crate) use http::serve;
 pub(crate) use listen::Listeners;
-pub(crate) use routes::{Asked, ReloadSender};
+pub(crate) use routes::ReloadSender;
 pub(crate) use state::State;

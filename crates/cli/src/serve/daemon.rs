@@ -24,7 +24,7 @@ pub(super) struct Daemon {
     passed: Passed,
     state: Arc<State>,
     reloads: Reloads,
-    admin: Option<(Admin, JoinHandle<()>)>,
+    admin: Option<(admin::Listeners, JoinHandle<()>)>,
     signals: Signals,
     current: Generation,
     /// Those before it, with the connections that they still have.
@@ -97,7 +97,7 @@ pub(super) struct Beginning {
     pub(super) passed: Passed,
     pub(super) state: Arc<State>,
     /// What is shown of the daemon, and where.
-    pub(super) admin: Option<(Admin, admin::Listeners)>,
+    pub(super) admin: Option<admin::Listeners>,
 }
 
 impl Daemon {
@@ -106,9 +106,10 @@ impl Daemon {
         let Beginning { file, levels, signals, passed, state, admin } = beginning;
         let (send, reloads) = mpsc::channel(1);
         let current = Generation::begin(setup, sockets, state.counters());
-        let admin = admin.map(|(admin, listeners)| {
-            let serving = admin::serve(state.clone(), listeners, send.clone(), std::future::pending());
-            (admin, tokio::spawn(serving))
+        let admin = admin.map(|listeners| {
+            let serving =
+                admin::serve(state.clone(), listeners.clone(), send.clone(), std::future::pending());
+            (listeners, tokio::spawn(serving))
         });
         let reloads = Reloads { requests: reloads, send };
         Self { file, levels, passed, state, reloads, admin, signals, current, older: Older::default() }
@@ -214,16 +215,13 @@ impl Daemon {
 
     /// Has the sockets of the administration where they are wanted now.
     fn reopen_admin(&mut self, wanted: &Admin) -> Result<(), String> {
-        let Some((admin, serving)) = &mut self.admin else { return Ok(()) };
-        if (&admin.socket, &admin.metrics) == (&wanted.socket, &wanted.metrics) {
-            return Ok(());
-        }
+        let Some((listeners, serving)) = &mut self.admin else { return Ok(()) };
         // The process may not be who it was, so that nobody else can be given them.
-        let listeners = admin::Listeners::bind(wanted, None)?;
+        *listeners = listeners.rebind(wanted, None)?;
         serving.abort();
         let send = self.reloads.send.clone();
-        *serving = tokio::spawn(admin::serve(self.state.clone(), listeners, send, std::future::pending()));
-        admin.clone_from(wanted);
+        let serve = admin::serve(self.state.clone(), listeners.clone(), send, std::future::pending());
+        *serving = tokio::spawn(serve);
         Ok(())
     }
 }

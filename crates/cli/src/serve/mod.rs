@@ -223,7 +223,7 @@ fn begin_with(file: &Path, args: &Args) -> Result<Daemon> {
         tracing::info!(%address, "metrics");
     }
     user.become_it()?;
-    let (file, admin) = (Some(file.to_owned()), Some((admin.clone(), listeners)));
+    let (file, admin) = (Some(file.to_owned()), Some(listeners));
     let beginning = Beginning { file, levels, signals, passed, state, admin };
     Ok(Daemon::begin(beginning, setup, sockets))
 }

@@ -55,7 +55,7 @@ fn listeners(sockets: &[&str]) -> String {
 }
 
 /// A message up to its sender.
-async fn begin(address: &str) -> Client {
+pub(crate) async fn begin(address: &str) -> Client {
     let config = MtaConfig::new(Profile::Postfix);
     let mut client = Client::connect(&address.parse().unwrap(), config).await.unwrap();
     client.step(&Step::Connect(Connect::unknown("local")), None).await.unwrap();

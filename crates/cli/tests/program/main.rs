@@ -12,5 +12,6 @@ mod others;
 mod plain;
 mod send;
 mod serve;
+mod shown;
 mod sockets;
 mod start;

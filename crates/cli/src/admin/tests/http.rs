@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{members, passed, state};
-use crate::admin::{Listeners, ReloadSender, State, serve};
+use crate::admin::routes::ReloadSender;
+use crate::admin::{Listeners, State, serve};
 use crate::config::Admin;
 
 /// A state that is shown at both sockets.
@@ -23,6 +24,7 @@ struct Shown {
     folder: TempDir,
     address: std::net::SocketAddr,
     reload: mpsc::Receiver<oneshot::Sender<Result<String, String>>>,
+    listeners: Option<Listeners>,
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -49,8 +51,9 @@ impl Shown {
         let (sender, reload): (ReloadSender, _) = mpsc::channel(1);
         let (end, ended) = oneshot::channel();
         let until = async move { drop(ended.await) };
+        let kept = Some(listeners.clone());
         let task = tokio::spawn(serve(state.clone(), listeners, sender, until));
-        Self { state, folder, address, reload, end, task }
+        Self { state, folder, address, reload, listeners: kept, end, task }
     }
 
     fn socket(&self) -> PathBuf {
@@ -212,7 +215,8 @@ async fn requests_that_are_too_long_or_none_are_refused() {
 
 #[tokio::test]
 async fn the_admin_socket_is_for_its_owner_and_goes_away_at_the_end() {
-    let shown = Shown::new();
+    let mut shown = Shown::new();
+    shown.listeners = None;
     let path = shown.socket();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let names = || fs::read_dir(shown.folder.path()).unwrap().count();
@@ -222,6 +226,33 @@ async fn the_admin_socket_is_for_its_owner_and_goes_away_at_the_end() {
     shown.end.send(()).unwrap();
     shown.task.await.unwrap();
     assert_eq!(fs::read_dir(shown.folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn sockets_that_stay_are_taken_over_and_whoever_asked_for_that_is_answered() {
+    let mut shown = Shown::new();
+    let before = shown.listeners.take().unwrap();
+    let path = shown.folder.path().join("other.sock");
+    let wanted = Admin { socket: path.to_str().unwrap().to_owned(), ..admin(&shown.folder) };
+    let stream = UnixStream::connect(shown.socket()).await.unwrap();
+    let reload = async {
+        let asked = shown.reload.recv().await.unwrap();
+        let listeners = before.rebind(&wanted, None).unwrap();
+        assert_eq!(listeners.metrics_address(), Some(shown.address));
+        drop(before);
+        shown.task.abort();
+        let (sender, _) = mpsc::channel(1);
+        tokio::spawn(serve(shown.state.clone(), listeners, sender, std::future::pending()));
+        asked.send(Ok(String::new())).unwrap();
+    };
+    let (answer, ()) = tokio::join!(exchange(stream, "POST /reload"), reload);
+    assert_eq!(answer.status, 200);
+    let answer = exchange(TcpStream::connect(shown.address).await.unwrap(), "GET /healthz").await;
+    assert_eq!(answer.status, 200);
+    let answer = exchange(UnixStream::connect(&path).await.unwrap(), "GET /records").await;
+    assert_eq!(answer.status, 200);
+    let _ = (&mut shown.task).await;
+    assert!(!shown.socket().exists());
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ fn every_metric_is_in_the_documentation() {
     let documentation = include_str!("../../../../../docs/monitoring.md");
     let state = state(members());
     let milters = vec![("scan".to_owned(), Milter::new("unix:/no/such/socket".parse().unwrap()))];
-    state.configured(Configured { history: 100, filters: members(), milters });
+    state.configured(Configured { generation: 1, history: 100, filters: members(), milters });
     state.message(&eventful());
     for Family { name, kind, .. } in read(&state).1 {
         let suffix = match &*kind {
@@ -161,7 +161,7 @@ fn filters_that_stay_keep_their_counts_over_reloads() {
     // One is gone, one is new, one is in another place and one counts from now on.
     let mut filters = vec![member("new", "log", OnFailure::Accept)];
     filters.extend(members().into_iter().skip(1).map(|member| super::Member { dry_run: false, ..member }));
-    state.configured(Configured { history: 100, filters, milters: Vec::new() });
+    state.configured(Configured { generation: 2, history: 100, filters, milters: Vec::new() });
     shows(
         &state,
         r#"

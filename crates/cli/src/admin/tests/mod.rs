@@ -13,7 +13,8 @@ use tamis::linear::{Linear, Mail};
 use tamis::testing::Mta;
 use tamis::{Actions, BoxError, Edit, Peer, Stage, Verdict};
 
-use super::{Configured, Member, State};
+use super::generation::Member;
+use super::{Configured, State};
 
 /// A filter that is asked once and has nothing to say.
 fn filter(name: &str) -> FilterRecord {
@@ -45,7 +46,7 @@ fn members() -> Vec<Member> {
 
 fn state(filters: Vec<Member>) -> Arc<State> {
     let state = State::new(100);
-    state.configured(Configured { history: 100, filters, milters: Vec::new() });
+    state.configured(Configured { generation: 1, history: 100, filters, milters: Vec::new() });
     Arc::new(state)
 }
 
