@@ -18,6 +18,7 @@ pub mod headers;
 pub mod kind;
 pub mod lists;
 pub mod milter;
+pub mod policy;
 mod template;
 #[cfg(test)]
 mod testing;
