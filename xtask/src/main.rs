@@ -5,6 +5,7 @@
 
 mod bench;
 mod fuzz;
+mod libmilter;
 mod licences;
 mod packages;
 mod pictures;
@@ -54,6 +55,9 @@ enum Task {
     /// Measures Tamis side by side with other milter libraries, and prints tables.
     #[command(after_help = bench::help())]
     BenchPeers(bench::Options),
+    /// Builds the drop-in libmilter, and lays out what is to be installed of it.
+    #[command(after_help = libmilter::HELP)]
+    Libmilter(libmilter::Options),
     /// Makes the fuzz targets' corpus anew, from the sessions and fixtures beside the tests and what runs found here.
     FuzzSeeds,
     /// Draws the pictures of the guide anew from the texts beside them.
@@ -134,6 +138,7 @@ fn run(task: &Task) -> Result<()> {
         Task::Fuzz(args) => fuzz::run(&root, &args.target, args.seconds),
         Task::Soak(args) => soak::run(&root, args.seconds),
         Task::BenchPeers(options) => bench::run(&root, options),
+        Task::Libmilter(options) => libmilter::run(&root, options),
         Task::FuzzSeeds => fuzz::seeds(&root),
         Task::Pictures => pictures::draw(&root),
         Task::Test(args) => {

@@ -30,9 +30,11 @@ pub(crate) struct Connection {
     /// The beginning of a command whose rest has not come.
     /// Boxed twice, as mostly there is none.
     #[allow(clippy::box_collection)]
-    pub(crate) rest: Option<Box<Vec<u8>>>,
+    rest: Option<Box<Vec<u8>>>,
     /// When something last happened.
-    pub(crate) active: u32,
+    active: u32,
+    /// When that command began to come.
+    begun: u32,
     /// A thread has it.
     pub(crate) running: bool,
     /// While a thread had it, another one was told that something came.
@@ -97,6 +99,9 @@ impl Lists {
     }
 }
 
+/// So long a command may take from its first byte to its last. MTAs write each at once.
+const WHOLE_COMMAND: Duration = Duration::from_mins(5);
+
 /// So much may wait to be written before a callback that edits has to wait for the MTA.
 const GATHERED: usize = 64 * 1024;
 
@@ -113,6 +118,7 @@ impl Connection {
             lists: None,
             rest: None,
             active: sys::coarse_seconds(),
+            begun: 0,
             running: false,
             again: false,
             writing: false,
@@ -139,11 +145,36 @@ impl Connection {
         Name { number: self.number, peer: sys::peer(self.fd()) }
     }
 
-    /// Gives back memory that only a connection with something to do needs.
-    pub(crate) fn rest_a_while(&mut self) {
+    /// Takes it up for a thread: what was left of the last time.
+    pub(crate) fn unpark(&mut self) -> Vec<u8> {
+        self.running = true;
+        self.rest.take().map(|rest| *rest).unwrap_or_default()
+    }
+
+    /// Leaves it, with the beginning of a command, which is a `new` one unless it was there at the last time already;
+    /// gives back memory that only a connection with something to do needs.
+    pub(crate) fn park(&mut self, rest: &[u8], new: bool) {
+        let now = sys::coarse_seconds();
+        if new {
+            self.begun = now;
+        }
+        if !rest.is_empty() {
+            self.rest = Some(Box::new(rest.to_vec()));
+        }
         if !self.session.in_message() && self.session.output().is_empty() {
             self.session.output().clear();
         }
+        self.active = now;
+        self.running = false;
+    }
+
+    /// Whether nothing, or too little, came for longer than that.
+    pub(crate) fn is_overdue(&self, now: u32, timeout: Duration) -> bool {
+        // A thread may have had it since `now` was read.
+        let since = |then: u32| Duration::from_secs(now.saturating_sub(then).into());
+        !self.running
+            && (since(self.active) > timeout
+                || self.rest.is_some() && !self.writing && since(self.begun) > timeout.min(WHOLE_COMMAND))
     }
 
     /// Writes what the socket takes at once; `false` if that is not all.
@@ -199,5 +230,60 @@ impl Connection {
     /// Writes what edits have gathered, if it is much.
     pub(crate) fn flush_gathered(&mut self, patience: Option<Duration>) -> io::Result<()> {
         if self.session.output().len() < GATHERED { Ok(()) } else { self.flush_all(patience) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use tamis_proto::{Limits, Rules};
+
+    use super::*;
+
+    fn connection() -> Connection {
+        let (ours, _) = UnixStream::pair().unwrap();
+        Connection::new(ours.into(), 1, FilterSession::new(Rules::libmilter(), Limits::new()))
+    }
+
+    #[test]
+    fn a_connection_is_overdue_when_nothing_came_for_as_long_as_the_timeout() {
+        let mut connection = connection();
+        connection.park(b"", true);
+        let now = connection.active;
+        assert!(!connection.is_overdue(now + 7210, Duration::from_secs(7210)));
+        assert!(connection.is_overdue(now + 7211, Duration::from_secs(7210)));
+        connection.unpark();
+        assert!(!connection.is_overdue(now + 7211, Duration::from_secs(7210)), "a thread has it");
+    }
+
+    #[test]
+    fn a_command_that_comes_in_drops_is_overdue_after_five_minutes() {
+        let mut connection = connection();
+        connection.park(b"\0", true);
+        let begun = connection.begun;
+        for _ in 0..3 {
+            assert!(connection.unpark().len() <= 2);
+            connection.park(b"\0\0", false);
+        }
+        // As if something had come just now.
+        connection.active = begun + 301;
+        assert!(!connection.is_overdue(begun + 300, Duration::from_secs(7210)));
+        assert!(connection.is_overdue(begun + 301, Duration::from_secs(7210)));
+        assert!(connection.is_overdue(begun + 11, Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn the_beginning_of_each_command_is_given_its_own_five_minutes() {
+        let mut connection = connection();
+        connection.begun = sys::coarse_seconds().saturating_sub(1000);
+        connection.park(b"\0", true);
+        assert!(!connection.is_overdue(connection.begun + 300, Duration::from_secs(7210)));
+        assert!(connection.begun + 1 >= connection.active, "it began when it was left");
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Connection>() <= 420, "{} bytes", size_of::<Connection>());
     }
 }

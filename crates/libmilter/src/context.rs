@@ -4,7 +4,7 @@
 //! is gone. So it is never followed. It says in which slot the connection is, and which one of all that were there:
 //! a pointer of old finds nothing. Slots stay for the life of the process; connections come and go in them.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use crate::connection::Connection;
 use crate::descr::Ctx;
@@ -68,7 +68,6 @@ pub(crate) struct Slots {
 #[derive(Default)]
 struct Slot(Mutex<Place>);
 
-/// Aligned to nothing in particular: there are many of them.
 #[derive(Default)]
 struct Place {
     generation: u32,
@@ -140,9 +139,12 @@ impl Slots {
     /// Looks at every connection that nobody looks at right now.
     pub(crate) fn for_each(&self, mut look: impl FnMut(&mut Connection)) {
         for slot in self.chunks.iter().filter_map(OnceLock::get).flatten() {
-            if let Ok(mut place) = slot.0.try_lock()
-                && let Some(connection) = place.connection.as_deref_mut()
-            {
+            let mut place = match slot.0.try_lock() {
+                Ok(place) => place,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            if let Some(connection) = place.connection.as_deref_mut() {
                 look(connection);
             }
         }
@@ -169,4 +171,81 @@ fn place(index: u32) -> (usize, usize) {
     let number = index as usize + FIRST;
     let chunk = (number.ilog2() - FIRST.ilog2()) as usize;
     (chunk, number - (FIRST << chunk))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use tamis_proto::{FilterSession, Limits, Rules};
+
+    use super::*;
+
+    fn connection(number: u32) -> Box<Connection> {
+        let (ours, _) = UnixStream::pair().unwrap();
+        Box::new(Connection::new(ours.into(), number, FilterSession::new(Rules::libmilter(), Limits::new())))
+    }
+
+    #[test]
+    fn a_pointer_finds_its_connection_and_no_later_one() {
+        let slots = Slots::new();
+        let first = slots.add(connection(1)).unwrap();
+        let again = Handle::from_pointer(first.to_pointer()).unwrap();
+        assert_eq!((again, Handle::from_token(first.to_token())), (first, first));
+        assert_eq!(slots.with(again, |found| found.number()), Some(1));
+        assert!(slots.remove(first).is_some());
+        assert!(slots.remove(first).is_none());
+        let second = slots.add(connection(2)).unwrap();
+        assert_eq!((second.index, second.generation), (first.index, first.generation + 1));
+        assert_eq!(slots.with(first, |found| found.number()), None);
+        assert_eq!(slots.with(second, |found| found.number()), Some(2));
+    }
+
+    #[test]
+    fn what_is_no_pointer_of_ours_is_nothing() {
+        let here = 0;
+        let addresses = [
+            0,
+            1,
+            16,
+            0xdead_beef,
+            usize::MAX,
+            usize::MAX >> 1,
+            1 << (usize::BITS - 1),
+            (&raw const here).addr(),
+        ];
+        for address in addresses {
+            let pointer = std::ptr::without_provenance_mut(address);
+            let found = Handle::from_pointer(pointer);
+            assert!(found.is_none_or(|handle| Slots::new().with(handle, |_| ()).is_none()), "{address:#x}");
+        }
+    }
+
+    #[test]
+    fn slots_are_found_in_chunks_that_double() {
+        assert_eq!([0, 63, 64, 191, 192].map(place), [(0, 0), (0, 63), (1, 0), (1, 127), (2, 0)]);
+        let last = u32::try_from(MAX_CONNECTIONS - 1).unwrap();
+        assert_eq!(place(last), (CHUNKS - 1, (FIRST << (CHUNKS - 1)) - 1));
+        let slots = Slots::new();
+        let handles: Vec<Handle> = (0..200).map(|number| slots.add(connection(number)).unwrap()).collect();
+        for (number, handle) in (0..).zip(&handles) {
+            assert_eq!(slots.with(*handle, |found| found.number()), Some(number));
+        }
+        let mut seen = 0;
+        slots.for_each(|_| seen += 1);
+        assert_eq!(seen, 200);
+    }
+
+    #[test]
+    fn a_panic_with_a_connection_leaves_the_slot_usable() {
+        let slots = Slots::new();
+        let handle = slots.add(connection(1)).unwrap();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            slots.with(handle, |_| panic!("on purpose"));
+        }));
+        assert!(panicked.is_err());
+        let mut seen = 0;
+        slots.for_each(|_| seen += 1);
+        assert_eq!((seen, slots.remove(handle).is_some()), (1, true));
+    }
 }

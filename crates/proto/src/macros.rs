@@ -13,7 +13,7 @@ use crate::stage::Stage;
 ///
 /// Each packet replaces all macros of its stage; a lookup finds the latest stage first. Macros for header,
 /// body and unknown commands, which only Postfix sends, are visible during that command alone.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct MacroTable {
     /// Short lists as they came, one behind the other in the order of stages, which mostly is the one they come in.
     data: Vec<u8>,
@@ -56,6 +56,29 @@ const LASTING: [Stage; 7] = [
     Stage::Helo,
     Stage::Connect,
 ];
+
+impl Clone for MacroTable {
+    fn clone(&self) -> Self {
+        let Self { data, lengths, long, current, missed } = self;
+        Self {
+            data: data.clone(),
+            lengths: *lengths,
+            long: long.clone(),
+            current: *current,
+            missed: missed.clone(),
+        }
+    }
+
+    /// Uses the memory that is there.
+    fn clone_from(&mut self, source: &Self) {
+        let Self { data, lengths, long, current, missed } = source;
+        self.data.clone_from(data);
+        self.lengths = *lengths;
+        self.long.clone_from(long);
+        self.current = *current;
+        self.missed.clone_from(missed);
+    }
+}
 
 impl MacroTable {
     /// Looks up a macro; `j` and `{j}` are the same, longer names need no braces either.
@@ -127,19 +150,7 @@ impl MacroTable {
 
     /// Takes in a packet. What is dropped of it, macros above the limit or a dangling last name, is reported.
     pub(crate) fn receive(&mut self, macros: &Macros<&[u8]>, limit: usize) -> Option<Warning> {
-        let (mut count, mut kept) = (0, 0);
-        for (name, value) in macros.pairs().take(limit) {
-            count += 1;
-            kept += name.len() + value.len() + 2;
-        }
-        let list = &macros.list[..kept];
-        let warning = if kept == macros.list.len() {
-            None
-        } else if count == limit && macros.pairs().nth(limit).is_some() {
-            Some(Warning::TooManyMacros { limit })
-        } else {
-            Some(Warning::DanglingMacro)
-        };
+        let (list, warning) = usable(macros, limit);
         // An empty list does not clear what the stage has, and a command that does not exist has no stage.
         if let Some(stage) = macros.command().and_then(Kind::stage).filter(|_| !list.is_empty()) {
             self.set(stage, list);
@@ -153,7 +164,7 @@ impl MacroTable {
         if matches!(stage, Stage::Connect | Stage::Helo | Stage::Mail | Stage::Rcpt) {
             for later in LASTING {
                 if later > stage {
-                    self.set(later, &[]);
+                    self.forget(later);
                 }
             }
         }
@@ -163,13 +174,19 @@ impl MacroTable {
     pub(crate) fn leave(&mut self, stage: Stage) {
         self.current = None;
         if !LASTING.contains(&stage) {
-            self.set(stage, &[]);
+            self.forget(stage);
         }
     }
 
     /// Drops everything.
     pub(crate) fn clear(&mut self) {
         *self = Self { missed: self.missed.take(), ..Self::default() };
+    }
+
+    fn forget(&mut self, stage: Stage) {
+        if self.lengths[stage.index()] > 0 || self.long.is_some() {
+            self.set(stage, &[]);
+        }
     }
 
     fn set(&mut self, stage: Stage, list: &[u8]) {
@@ -197,6 +214,24 @@ impl MacroTable {
         let start = before.iter().map(|length| usize::from(*length)).sum();
         start..start + usize::from(rest[0])
     }
+}
+
+/// What a session takes in of a list, and what is wrong with the rest.
+fn usable<'b>(macros: &Macros<&'b [u8]>, limit: usize) -> (&'b [u8], Option<Warning>) {
+    let list = macros.list;
+    // Nearly always all of it, which is seen without looking at each name.
+    let strings = memchr::memchr_iter(0, list).count();
+    if list.ends_with(&[0]) && strings.is_multiple_of(2) && strings / 2 <= limit {
+        return (list, None);
+    }
+    let pairs = || macros.pairs().map(|(name, value)| name.len() + value.len() + 2);
+    let kept = pairs().take(limit).sum();
+    let warning = match pairs().nth(limit) {
+        _ if kept == list.len() => None,
+        Some(_) => Some(Warning::TooManyMacros { limit }),
+        None => Some(Warning::DanglingMacro),
+    };
+    (&list[..kept], warning)
 }
 
 /// A name without its braces.

@@ -138,16 +138,33 @@ impl Stream {
     }
 
     /// Writes what fits now.
-    fn try_write(&self, from: &mut impl Buf) -> io::Result<usize> {
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = from.chunks_vectored(&mut slices);
-        let written = match self {
-            Self::Tcp(stream) => stream.try_write_vectored(&slices[..count]),
-            Self::Unix(stream) => stream.try_write_vectored(&slices[..count]),
-            #[cfg(feature = "testing")]
-            Self::Memory(stream) => stream.try_write(&slices[..count]),
-        }?;
+    pub(crate) fn try_write(&self, from: &mut impl Buf) -> io::Result<usize> {
+        let written = if from.chunk().len() == from.remaining() {
+            self.try_write_slice(from.chunk())?
+        } else {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = from.chunks_vectored(&mut slices);
+            self.try_write_slices(&slices[..count])?
+        };
         from.advance(written);
         Ok(written)
+    }
+
+    fn try_write_slice(&self, slice: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write(slice),
+            Self::Unix(stream) => stream.try_write(slice),
+            #[cfg(feature = "testing")]
+            Self::Memory(stream) => stream.try_write(&[IoSlice::new(slice)]),
+        }
+    }
+
+    fn try_write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write_vectored(slices),
+            Self::Unix(stream) => stream.try_write_vectored(slices),
+            #[cfg(feature = "testing")]
+            Self::Memory(stream) => stream.try_write(slices),
+        }
     }
 }

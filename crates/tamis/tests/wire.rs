@@ -1,15 +1,13 @@
-//! Bytes: the trace, system calls, what is copied, and peers that do not read (D11, W13).
+//! Bytes: the trace, what is copied, and peers that do not read (D11, W13).
 
 mod common;
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::frames::*;
-use common::{Act, Captured, Cx, PATIENCE, Probe, go, patient, serve_probe, until};
-use tamis::{Actions, Event, MacroStage, Needs, Server, Shutdown, SmtpReply, SocketSpec, Stage, Verdict};
+use common::{Act, Captured, PATIENCE, Probe, go, patient, serve_probe, until};
+use tamis::{Actions, Event, MacroStage, Needs, SmtpReply, Stage, Verdict};
 use tokio::sync::Semaphore;
 
 #[tokio::test]
@@ -106,90 +104,6 @@ async fn errors_name_their_connection_also_where_only_errors_are_logged() {
     mta.quit().await;
     log.expect(&["ERROR connection{id=1}", "filter failed: no"]);
     server.drain().await;
-}
-
-/// Write system calls of a thread so far.
-fn writes(thread: &str) -> u64 {
-    let io = std::fs::read_to_string(format!("/proc/{thread}/io")).unwrap();
-    io.lines().find_map(|line| line.strip_prefix("syscw: ")).unwrap().parse().unwrap()
-}
-
-fn read_frame(stream: &mut UnixStream) -> u8 {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).unwrap();
-    let mut frame = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
-    stream.read_exact(&mut frame).unwrap();
-    frame[0]
-}
-
-#[test]
-fn everything_said_to_a_step_leaves_in_one_write() {
-    one_write_for_each_step(|cx| cx.replace_body(vec![b'x'; 2_000]).unwrap());
-}
-
-#[test]
-fn a_body_that_was_made_as_a_whole_leaves_in_one_write_with_the_verdict() {
-    one_write_for_each_step(|cx| cx.set_body(vec![b'x'; 2_000]).unwrap());
-}
-
-fn one_write_for_each_step(replace: impl Fn(&mut Cx<'_>) + Send + Sync + 'static) {
-    const MESSAGES: usize = 40;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("filter.sock");
-    let spec = SocketSpec::Unix(path.clone());
-    let (ready, started) = std::sync::mpsc::channel();
-    let shutdown = Shutdown::new();
-    let stop = shutdown.clone();
-    // A thread and a runtime of its own, so that its system calls are the server's.
-    let server = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let needs = Needs::everything().require(Actions::ADD_HEADERS | Actions::REPLACE_BODY);
-            let (probe, _notes) = Probe::new(needs, move |cx, event| {
-                if matches!(event, Event::EndOfMessage) {
-                    (0..10).for_each(|n| cx.add_header(format!("X-{n}"), "value").unwrap());
-                    replace(cx);
-                }
-                go()
-            });
-            let listeners = tamis::bind(&[spec]).unwrap();
-            let thread = std::fs::read_link("/proc/thread-self").unwrap();
-            ready.send(thread.to_str().unwrap().to_owned()).unwrap();
-            let make = move |peer: &tamis::Peer| probe.for_connection(peer.id);
-            Server::new(make).options(patient()).serve(listeners, stop).await.unwrap();
-        });
-    });
-    let thread = started.recv_timeout(PATIENCE).unwrap();
-    let mut mta = UnixStream::connect(&path).unwrap();
-    let mut frames = vec![offer(), connect(), helo("h")];
-    for _ in 0..MESSAGES {
-        frames.extend(message("<from@example.com>"));
-    }
-    let before = writes(&thread);
-    let mut replies = 0;
-    for frame in &frames {
-        mta.write_all(frame).unwrap();
-        let mut said = 1;
-        while !matches!(read_frame(&mut mta), b'c' | b'O') {
-            said += 1;
-        }
-        replies += said;
-    }
-    // Ten header fields, a body and a verdict.
-    assert_eq!(replies, frames.len() + MESSAGES * 11);
-    // A burst whose answers are all ready at once is one step too.
-    mta.write_all(&[mail("<>"), rcpt("<1@b>"), rcpt("<2@b>"), data()].concat()).unwrap();
-    for _ in 0..4 {
-        assert_eq!(read_frame(&mut mta), b'c');
-    }
-    // The end of the stream comes after the system call that wrote the last reply has been counted.
-    mta.write_all(&quit()).unwrap();
-    assert_eq!(mta.read(&mut [0]).unwrap(), 0);
-    let (written, steps) = (usize::try_from(writes(&thread) - before).unwrap(), frames.len() + 1);
-    // The reactor wakes itself up for a timer now and then; one write too many at any stage would be far more.
-    assert!((steps..steps + MESSAGES / 2).contains(&written), "{written} writes for {steps} steps");
-    shutdown.drain();
-    server.join().unwrap();
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! There is a first command at which a rule applies; without that command and what follows, both libraries do the same; and
 //! with it, ours does what the rule says.
 
-use tamis_proto::Frame;
+use tamis_proto::{Command, Frame, Rules};
 
 use crate::judge::{Both, Pair};
 use crate::library::Library;
@@ -53,7 +53,7 @@ pub(crate) fn judge(pair: &mut Pair, session: &Session, both: &Both) -> Result<R
     let (wanted, agreed) = negotiated(session, &both.stock);
     let items = walk(session, wanted, agreed);
     let Some((item, rule, expected)) = items.iter().find_map(|item| {
-        let (rule, expected) = find(item, agreed)?;
+        let (rule, expected) = find(item, &session.setup, agreed)?;
         Some((item, rule, expected))
     }) else {
         return Err("no accepted difference applies".to_owned());
@@ -106,22 +106,35 @@ fn wanted(session: &Session) -> u32 {
 }
 
 /// The rule that applies to a command, if one does.
-fn find(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
-    let last = item.payload.last();
-    if item.length == 0 {
-        return Some((Rule::EmptyFrame, Expected::closes()));
+fn find(item: &Item, setup: &Setup, agreed: u32) -> Option<(Rule, Expected)> {
+    misframed(item)
+        .or_else(|| unreadable(item, setup))
+        .or_else(|| misplaced(item, agreed))
+        .or_else(|| readable_here(item, agreed))
+        .or_else(|| taken(item, agreed))
+}
+
+/// What comes before anything that could be read.
+fn misframed(item: &Item) -> Option<(Rule, Expected)> {
+    let rule = match item.length {
+        0 => Rule::EmptyFrame,
+        0x8000_0001.. => Rule::NegativeLength,
+        _ if item.before == State::Init && !b"ODQ".contains(&item.code) => Rule::BeforeNegotiation,
+        _ => return None,
+    };
+    Some((rule, Expected::closes()))
+}
+
+/// Payloads that ours does not read, and the stock library does.
+fn unreadable(item: &Item, setup: &Setup) -> Option<(Rule, Expected)> {
+    if let Some(expected) = unexamined(item, setup) {
+        return Some((Rule::Unexamined, expected));
     }
-    if item.length > 0x8000_0000 {
-        return Some((Rule::NegativeLength, Expected::closes()));
-    }
-    if item.before == State::Init && !matches!(item.code, b'O' | b'D' | b'Q') {
-        return Some((Rule::BeforeNegotiation, Expected::closes()));
-    }
-    if matches!(item.code, b'H' | b'U') && last.is_some_and(|byte| *byte != 0) {
+    let unterminated = item.payload.last().is_some_and(|byte| *byte != 0);
+    if unterminated && b"HU".contains(&item.code) {
         return Some((Rule::Unterminated, Expected::closes()));
     }
-    let whole = item.payload.contains(&0);
-    if matches!(item.code, b'M' | b'R') && whole && last.is_some_and(|byte| *byte != 0) {
+    if unterminated && b"MR".contains(&item.code) && item.payload.contains(&0) {
         let closes = Expected::closes();
         // A message that begins so is aborted by both libraries.
         let expected = match item.taken {
@@ -133,15 +146,18 @@ fn find(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
         };
         return Some((Rule::UnterminatedArgument, expected));
     }
-    if item.code == b'L' && item.payload.first() == Some(&0) {
-        return Some((Rule::NamelessHeader, Expected::closes()));
-    }
+    (item.code == b'L' && item.payload.first() == Some(&0))
+        .then(|| (Rule::NamelessHeader, Expected::closes()))
+}
+
+/// Commands that have no place, for one of the libraries.
+fn misplaced(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
     let runs = matches!(item.taken, Taken::Runs { .. });
     if item.code == b'A' && runs && !item.before.in_transaction() {
         return Some((Rule::AbortOutsideMessage, Expected::goes_on(None, [])));
     }
     // Where unknown commands are disabled, their state is passed over on the way from abort.
-    if item.before == State::Abrt && runs && matches!(item.code, b'R' | b'T' | b'B') {
+    if item.before == State::Abrt && runs && b"RTB".contains(&item.code) {
         return Some((Rule::OutOfOrder, Expected::closes()));
     }
     if item.before != item.behind
@@ -162,33 +178,66 @@ fn find(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
         return Some(found);
     }
     // An unreadable command that is out of order, too: the message it ends is aborted once.
-    if item.payload.is_empty()
-        && matches!(item.taken, Taken::Runs { aborts_first: true, .. })
-        && b"HMU".contains(&item.code)
-    {
-        return Some((Rule::DoubleAbort, Expected::closes()));
+    let aborts = matches!(item.taken, Taken::Runs { aborts_first: true, .. });
+    let empty = item.payload.is_empty() && b"HMU".contains(&item.code);
+    (aborts && empty).then(|| (Rule::DoubleAbort, Expected::closes()))
+}
+
+/// Addresses of clients that only one of the libraries reads.
+fn readable_here(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
+    if item.code != b'C' || !matches!(item.taken, Taken::Runs { .. }) {
+        return None;
     }
-    // Blanks and whatever follows them.
-    if item.code == b'C' && runs && trails(&item.payload) {
-        return Some((Rule::AddressBeforeBlank, Expected::closes()));
+    if says_unknown(&item.payload) {
+        return Some((Rule::UnknownAddress, called(item, agreed, item.would, [Callback::Connect])));
     }
+    trails(&item.payload).then(|| (Rule::AddressBeforeBlank, Expected::closes()))
+}
+
+/// Everything else, by what the stock library does with it.
+fn taken(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
     match item.taken {
         Taken::Ignored { .. } => ignored(item, agreed),
         Taken::Runs { aborts_first, answer, status } => {
             let name = callback(State::of(item.code)?);
             let before = aborts_first.then_some(Callback::Abort);
-            let calls = before.into_iter().chain([name]);
+            let piece = (item.code == b'E' && !item.payload.is_empty()).then_some(Callback::Body);
+            let calls = before.into_iter().chain(piece).chain([name]);
             ran(item, agreed, answer, status, calls)
         }
         Taken::Aside | Taken::Ends => None,
     }
 }
 
+/// What ours does with a command that cannot be read, and for which there is no callback.
+fn unexamined(item: &Item, setup: &Setup) -> Option<Expected> {
+    let Taken::Runs { aborts_first, .. } = item.taken else { return None };
+    let state = State::of(item.code)?;
+    let frame = Frame { code: item.code, payload: &item.payload };
+    let unread = Command::decode(frame, Rules::libmilter()).is_err();
+    if !unread || !setup.without.contains(&callback(state)) || item.code == b'O' {
+        return None;
+    }
+    let callbacks = aborts_first.then_some(Callback::Abort).into_iter().collect();
+    let begins = state.in_transaction() && !item.payload.is_empty();
+    let open = begins || item.before.in_transaction() && !aborts_first;
+    Some(Expected { callbacks, ..Expected::closes().with_message(open) })
+}
+
 /// Whether there is a blank in an IPv4 address.
 fn trails(payload: &[u8]) -> bool {
-    let end = payload.iter().position(|byte| *byte == 0).unwrap_or(payload.len());
-    let address = payload.get(end + 4..).unwrap_or_default();
-    payload.get(end + 1) == Some(&b'4') && address.iter().any(u8::is_ascii_whitespace)
+    address(payload).is_some_and(|(family, text)| family == b'4' && text.iter().any(u8::is_ascii_whitespace))
+}
+
+/// Whether a client of a family that has addresses has none.
+fn says_unknown(payload: &[u8]) -> bool {
+    address(payload).is_some_and(|(family, text)| b"46".contains(&family) && text == b"unknown\0")
+}
+
+/// The family and the address of a client, with its NUL.
+fn address(payload: &[u8]) -> Option<(u8, &[u8])> {
+    let end = payload.iter().position(|byte| *byte == 0)?;
+    Some((*payload.get(end + 1)?, payload.get(end + 4..)?))
 }
 
 /// What ours does with a command that follows on an unknown one or an abort outside of messages, where that makes a

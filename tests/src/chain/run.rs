@@ -41,8 +41,16 @@ impl Way {
 /// Filters that run in one of the ways; they stop when dropped.
 pub struct Arranged {
     smtp: SocketAddr,
-    filters: Vec<(String, EventLog)>,
+    filters: Vec<Filter>,
     _running: Running,
+}
+
+/// What is known of a filter that runs.
+struct Filter {
+    name: String,
+    log: EventLog,
+    /// It logs nothing before its first message.
+    is_function: bool,
 }
 
 /// What keeps them running.
@@ -73,7 +81,12 @@ impl Arranged {
                 (smtp, chain.logs().to_vec(), Running::Chain { _chain: chain })
             }
         };
-        let filters = members.iter().map(|member| member.name.clone()).zip::<Vec<_>>(logs).collect();
+        let filter = |(member, log): (&Member, EventLog)| Filter {
+            name: member.name.clone(),
+            log,
+            is_function: member.script.needs.function,
+        };
+        let filters = members.iter().zip::<Vec<_>>(logs).map(filter).collect();
         Self { smtp, filters, _running: running }
     }
 
@@ -84,11 +97,12 @@ impl Arranged {
 
     /// Waits until the filters have seen the end of so many sessions.
     pub fn wait_for_end(&self, sessions: usize) {
-        let ended = |lines: &[String]| {
-            // A filter is not told of a session that was over before it began for it.
-            lines.is_empty() || lines.iter().filter(|line| *line == "close").count() >= sessions
-        };
-        for (_, log) in &self.filters {
+        for Filter { log, is_function, .. } in &self.filters {
+            let ended = |lines: &[String]| {
+                // A filter is not told of a session that was over before it began for it.
+                let saw_nothing = lines.is_empty() && !is_function;
+                saw_nothing || lines.iter().filter(|line| *line == "close").count() >= sessions
+            };
             // If it does not come, it is missing in what is compared.
             log.wait(PATIENCE, ended);
         }
@@ -96,7 +110,7 @@ impl Arranged {
 
     /// Adds what each filter saw to a trace, and returns it.
     pub fn seen(&self, trace: &mut Trace) -> Vec<Vec<String>> {
-        self.filters.iter().map(|(name, log)| trace.events(name, log)).collect()
+        self.filters.iter().map(|filter| trace.events(&filter.name, &filter.log)).collect()
     }
 }
 

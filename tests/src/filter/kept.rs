@@ -1,25 +1,31 @@
 //! Edits of what the library keeps of a message.
 
-use bytes::{Bytes, BytesMut};
-use tamis::message::{BodyReader, BodyWriter, HeaderId, Headers, Replacement};
-use tamis::{BoxError, Context};
+use bytes::Bytes;
+use tamis::message::{
+    Allowance, Body, BodyError, BodyReader, BodyWriter, HeaderError, HeaderId, Headers, Replacement,
+};
 
 use crate::script::KeptEdit;
 
-pub(super) async fn apply(cx: &mut Context<'_, BytesMut>, edit: &KeptEdit) -> Result<(), BoxError> {
-    if let KeptEdit::ExtendBody(text) = edit {
-        let (allowance, old) = (cx.allowance(), cx.body()?.clone());
-        let text = Bytes::from(text.clone());
-        let new =
-            Replacement::transform(&allowance, &old, async |mut from: BodyReader, to: &mut BodyWriter| {
-                while let Some(chunk) = from.next_chunk().await {
-                    to.push(chunk?).await?;
-                }
-                to.push(text).await.map_err(Into::into)
-            });
-        return Ok(cx.set_body(new.await?)?);
-    }
-    let headers = cx.headers_mut()?;
+/// Makes a new body of the one that was kept, if that is the edit.
+pub(super) async fn new_body(
+    edit: &KeptEdit,
+    allowance: &Allowance,
+    kept: &Body,
+) -> Result<Replacement, BodyError> {
+    let KeptEdit::ExtendBody(text) = edit else { unreachable!("it edits the header") };
+    let text = Bytes::from(text.clone());
+    let make = async |mut from: BodyReader, to: &mut BodyWriter| {
+        while let Some(chunk) = from.next_chunk().await {
+            to.push(chunk?).await?;
+        }
+        to.push(text).await.map_err(Into::into)
+    };
+    Replacement::transform(allowance, kept, make).await
+}
+
+/// Edits the header that was kept.
+pub(super) fn edit_header(headers: &mut Headers, edit: &KeptEdit) -> Result<(), HeaderError> {
     match edit {
         KeptEdit::Append { name, value } => drop(headers.append(name, value.as_slice())?),
         KeptEdit::Prepend { name, value } => drop(headers.prepend(name, value.as_slice())?),
@@ -45,7 +51,7 @@ pub(super) async fn apply(cx: &mut Context<'_, BytesMut>, edit: &KeptEdit) -> Re
                 headers.remove(id)?;
             }
         }
-        KeptEdit::ExtendBody(_) => unreachable!("it was done above"),
+        KeptEdit::ExtendBody(_) => unreachable!("it edits the body"),
     }
     Ok(())
 }

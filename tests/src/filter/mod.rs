@@ -1,5 +1,6 @@
 //! The filter under test: a [`Script`] as a Tamis filter.
 
+mod function;
 mod kept;
 mod serving;
 
@@ -156,7 +157,11 @@ impl Filter for ScriptFilter {
             match action {
                 Action::Sleep(time) => tokio::time::sleep(*time).await,
                 Action::Edit(edit) => apply(cx, edit)?,
-                Action::Kept(edit) => kept::apply(cx, edit).await?,
+                Action::Kept(edit @ KeptEdit::ExtendBody(_)) => {
+                    let (allowance, body) = (cx.allowance(), cx.body()?.clone());
+                    cx.set_body(kept::new_body(edit, &allowance, &body).await?)?;
+                }
+                Action::Kept(edit) => kept::edit_header(cx.headers_mut()?, edit)?,
                 Action::Macro(name) => self.log.macro_value(name, cx.macro_value(name)),
                 Action::Verdict(verdict) => return tamis_verdict(verdict),
             }
@@ -166,9 +171,21 @@ impl Filter for ScriptFilter {
 }
 
 fn apply(cx: &mut Context<'_, BytesMut>, edit: &Edit) -> Result<(), BoxError> {
+    if let Edit::AppendBody(text) = edit {
+        let body = std::mem::take(cx.message).freeze();
+        cx.edit(tamis::Edit::ReplaceBody(body))?;
+        cx.edit(tamis::Edit::ReplaceBody(text.clone().into()))?;
+    } else {
+        cx.edit(wire(edit))?;
+    }
+    Ok(())
+}
+
+/// An edit as it stands on the wire.
+fn wire(edit: &Edit) -> tamis::Edit<Bytes> {
     let bytes = |text: &Vec<u8>| Bytes::from(text.clone());
     let args = |text: &Vec<u8>| (!text.is_empty()).then(|| bytes(text));
-    let edit = match edit {
+    match edit {
         Edit::AddHeader { name, value } => tamis::Edit::AddHeader { name: bytes(name), value: bytes(value) },
         Edit::InsertHeader { index, name, value } => {
             tamis::Edit::InsertHeader { index: *index, name: bytes(name), value: bytes(value) }
@@ -187,14 +204,9 @@ fn apply(cx: &mut Context<'_, BytesMut>, edit: &Edit) -> Result<(), BoxError> {
             tamis::Edit::ChangeSender { address: bytes(path), args: args(arguments) }
         }
         Edit::ReplaceBody(body) => tamis::Edit::ReplaceBody(bytes(body)),
-        Edit::AppendBody(text) => {
-            let body = std::mem::take(cx.message).freeze();
-            cx.edit(tamis::Edit::ReplaceBody(body))?;
-            tamis::Edit::ReplaceBody(bytes(text))
-        }
+        Edit::AppendBody(_) => unreachable!("only a filter of events keeps the body for it itself"),
         Edit::Quarantine { reason } => tamis::Edit::Quarantine { reason: bytes(reason) },
-    };
-    Ok(cx.edit(edit)?)
+    }
 }
 
 fn actions(script: &Script) -> Actions {

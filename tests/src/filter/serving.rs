@@ -13,7 +13,7 @@ use tamis::{Filter, Options, Peer, Server, Shutdown, SocketSpec};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use super::ScriptFilter;
+use super::{ScriptFilter, function};
 use crate::case::{Member, Mode};
 use crate::host::{EventLog, FilterHost, Listen, RunningFilter};
 use crate::script::Script;
@@ -73,7 +73,11 @@ impl RunningChain {
         let (logs, seats) = seats(members);
         let make = move |_: &Peer| {
             let add = |chain: Chain, (name, script, log): &Seat| {
-                chain.add(name.as_str(), ScriptFilter::new(script.clone(), log.clone()))
+                if script.needs.function {
+                    chain.add(name.as_str(), function::filter(script, log))
+                } else {
+                    chain.add(name.as_str(), ScriptFilter::new(script.clone(), log.clone()))
+                }
             };
             seats.iter().fold(empty(mode), add)
         };
@@ -89,9 +93,7 @@ impl RunningChain {
         let mut milters = Vec::new();
         for (name, script, log) in seats {
             let socket = behind(folder.path(), &name);
-            let options = options([&*script], memory);
-            let make = move |_: &Peer| ScriptFilter::new(script.clone(), log.clone());
-            serving.add(make, options, socket.clone());
+            serving.add_script(&script, &log, options([&*script], memory), socket.clone());
             milters.push((name, Milter::new(socket)));
         }
         let make = move |_: &Peer| {
@@ -163,18 +165,16 @@ impl RunningFilter for ScriptServer {
 
     fn restart(&mut self) {
         assert!(self.running.is_none(), "restarted while it runs");
-        let (script, log) = (self.script.clone(), self.log.clone());
         let options = options([&*self.script], self.memory);
-        let make = move |_: &Peer| ScriptFilter::new(script.clone(), log.clone());
         let mut serving = Serving::new();
         match &self.behind {
             Some(folder) => {
                 let socket = behind(folder.path(), "milter");
-                serving.add(make, options.clone(), socket.clone());
+                serving.add_script(&self.script, &self.log, options.clone(), socket.clone());
                 let milter = Milter::new(socket);
                 serving.add(move |_: &Peer| milter.connection(), options, spec(&self.listen));
             }
-            None => serving.add(make, options, spec(&self.listen)),
+            None => serving.add_script(&self.script, &self.log, options, spec(&self.listen)),
         }
         self.running = Some(serving);
     }
@@ -246,6 +246,15 @@ impl Serving {
             let _ = done.send(());
         });
         self.finished.push(finished);
+    }
+
+    fn add_script(&mut self, script: &Arc<Script>, log: &EventLog, options: Options, listen: SocketSpec) {
+        let (script, log) = (script.clone(), log.clone());
+        if script.needs.function {
+            self.add(move |_: &Peer| function::filter(&script, &log), options, listen);
+        } else {
+            self.add(move |_: &Peer| ScriptFilter::new(script.clone(), log.clone()), options, listen);
+        }
     }
 
     fn kill(self) {

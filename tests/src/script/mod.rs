@@ -25,6 +25,8 @@ pub struct Needs {
     pub leading_space: bool,
     /// How often PROGRESS goes out while it is slow, where not the library's default.
     pub progress: Option<Duration>,
+    /// Whether it is a function over each message, not a filter of events.
+    pub function: bool,
     /// The macro names it asks for, by stage.
     pub macros: BTreeMap<Stage, Vec<String>>,
 }
@@ -240,6 +242,11 @@ impl Script {
     /// Every edit and verdict of every rule: what has to be negotiated follows from them.
     pub fn all_actions(&self) -> impl Iterator<Item = &Action> {
         self.rules.iter().flat_map(|rule| &rule.actions)
+    }
+
+    /// Every edit and verdict of the rules for a stage.
+    pub fn actions_at(&self, stage: Stage) -> impl Iterator<Item = &Action> {
+        self.rules.iter().filter(move |rule| rule.stage == stage).flat_map(|rule| &rule.actions)
     }
 
     /// Whether the library must keep the header.

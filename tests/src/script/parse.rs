@@ -20,7 +20,7 @@ fn statement(script: &mut Script, words: &mut Words<'_>) -> Result<(), String> {
     match words.word("`needs` or `on`")?.as_str() {
         "needs" => need(&mut script.needs, words),
         "on" => {
-            let rule = rule(words)?;
+            let rule = rule(words, script.needs.function)?;
             match script.rules.last_mut() {
                 Some(last) if last.stage == rule.stage && last.matcher == rule.matcher => {
                     last.actions.extend(rule.actions);
@@ -36,6 +36,7 @@ fn statement(script: &mut Script, words: &mut Words<'_>) -> Result<(), String> {
 fn need(needs: &mut Needs, words: &mut Words<'_>) -> Result<(), String> {
     match words.word("what is needed")?.as_str() {
         "rejected-recipients" => needs.rejected_recipients = true,
+        "to-be-a-function" => needs.function = true,
         "leading-space" => needs.leading_space = true,
         "progress" => needs.progress = Some(duration(&words.word("a duration")?)?),
         "macros" => {
@@ -64,7 +65,7 @@ fn need(needs: &mut Needs, words: &mut Words<'_>) -> Result<(), String> {
     words.end()
 }
 
-fn rule(words: &mut Words<'_>) -> Result<Rule, String> {
+fn rule(words: &mut Words<'_>, function: bool) -> Result<Rule, String> {
     let stage = stage(&words.word("a stage")?)?;
     let mut matcher = Matcher::default();
     loop {
@@ -83,7 +84,9 @@ fn rule(words: &mut Words<'_>) -> Result<Rule, String> {
         }
     }
     let action = action(words)?;
-    if matches!(action, Action::Edit(_) | Action::Kept(_)) && stage != Stage::EndOfMessage {
+    // A function may ask for edits before, of what it has seen.
+    let in_time = stage == Stage::EndOfMessage || (function && stage == Stage::EndOfHeaders);
+    if matches!(action, Action::Edit(_) | Action::Kept(_)) && !in_time {
         return Err(format!("a message can be edited at eom only, not at {}", stage.word()));
     }
     Ok(Rule { stage, matcher, actions: vec![action] })

@@ -22,8 +22,9 @@ pub(crate) const NOBODY: &str = "nobody@lab.test";
 /// Two or three filters, and messages that each of them edits or refuses now and then.
 pub(crate) fn random_session(random: &mut Random) -> Session {
     let count = 2 + random.below(2);
-    let mut filters: Vec<Member> = (0..count).map(|at| random_filter(random, at)).collect();
-    let styles: Vec<Style> = filters.iter().map(|_| random_style(random)).collect();
+    let styles: Vec<Style> = (0..count).map(|_| random_style(random)).collect();
+    let filters = styles.iter().enumerate().map(|(at, style)| random_filter(random, at, style));
+    let mut filters: Vec<Member> = filters.collect();
     let letters = (0..LETTERS).map(|number| {
         let mut letter = random_letter(random, number);
         for (at, filter) in filters.iter_mut().enumerate() {
@@ -38,16 +39,18 @@ pub(crate) fn random_session(random: &mut Random) -> Session {
     Session { filters, memory, letters }
 }
 
-fn random_filter(random: &mut Random, at: usize) -> Member {
+fn random_filter(random: &mut Random, at: usize, style: &Style) -> Member {
     let mut needs = Needs {
         rejected_recipients: random.below(3) == 0,
         leading_space: random.below(2) == 0,
+        function: matches!(style, Style::Function),
         ..Needs::default()
     };
     for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::EndOfMessage) {
         // A session is told apart by the sender of its messages.
         let off = if stage == Stage::Mail { Attention::Watch } else { Attention::Off };
         match random.below(8) {
+            _ if needs.function => {}
             0 => drop(needs.stages.insert(stage, Attention::Watch)),
             1 => drop(needs.stages.insert(stage, off)),
             _ => {}
@@ -85,14 +88,17 @@ enum Style {
     Kind(Discriminant<Edit>),
     /// What the library keeps.
     Kept,
+    /// As a function over the message.
+    Function,
     Nothing,
 }
 
 fn random_style(random: &mut Random) -> Style {
-    match random.below(8) {
+    match random.below(10) {
         0..3 => Style::Anything,
         3..5 => Style::Kind(discriminant(&random_edit(random, Kind::Postfix))),
         5..7 => Style::Kept,
+        7..9 => Style::Function,
         _ => Style::Nothing,
     }
 }
@@ -112,6 +118,8 @@ fn random_edits(random: &mut Random, style: &Style) -> Vec<Action> {
             (0..most).filter_map(of_kind).map(Action::Edit).collect()
         }
         Style::Kept => (0..most).map(|_| Action::Kept(random_kept_edit(random))).collect(),
+        Style::Function if random.below(2) == 0 => edits(random).into_iter().map(Action::Edit).collect(),
+        Style::Function => (0..most).map(|_| Action::Kept(random_kept_edit(random))).collect(),
         Style::Nothing => Vec::new(),
     }
 }
@@ -160,13 +168,28 @@ fn random_rules(
     if is_last && random.below(8) == 0 {
         actions.push(Action::Edit(Edit::Quarantine { reason: b"odd".to_vec() }));
     }
-    let mut rules = vec![rule(Stage::EndOfMessage, actions)];
+    // A function may ask for edits of the header as soon as it has seen it.
+    let of_body = |action: &Action| matches!(action, Action::Kept(KeptEdit::ExtendBody(_)));
+    let early = needs.function && random.below(3) == 0 && !actions.iter().any(of_body);
+    let mut rules = vec![rule(if early { Stage::EndOfHeaders } else { Stage::EndOfMessage }, actions)];
     if random.below(6) == 0 {
         // A refused connection or greeting is no message, and a verdict where no reply was agreed is a failure.
-        let answered = |stage: &&Stage| !needs.stages.contains_key(*stage);
+        let of_function = [Stage::Mail, Stage::Rcpt, Stage::EndOfHeaders, Stage::EndOfMessage];
+        let answered = |stage: &&Stage| {
+            !needs.stages.contains_key(*stage) && (!needs.function || of_function.contains(*stage))
+        };
         let stages: Vec<Stage> = Stage::ALL[2..].iter().filter(answered).copied().collect();
         let stage = random.pick(&stages);
-        let verdict = Action::Verdict(random_verdict(random, stage));
+        let verdict = match style {
+            // In a chain the library keeps all of a body that another filter wants more of.
+            Style::Kept if stage == Stage::Body => Verdict::Accept,
+            _ if stage == Stage::Body && random.below(2) == 0 => Verdict::Skip,
+            // A recipient is all that a function can refuse there.
+            Style::Function if stage == Stage::Rcpt && random.below(2) == 0 => Verdict::Reject,
+            Style::Function if stage == Stage::Rcpt => Verdict::Tempfail,
+            _ => random_verdict(random, stage),
+        };
+        let verdict = Action::Verdict(verdict);
         match rules.iter_mut().find(|rule| rule.stage == stage) {
             Some(rule) => rule.actions.push(verdict),
             None => rules.push(rule(stage, vec![verdict])),

@@ -73,7 +73,8 @@ fn keep(session: &mut Session, less: Session, fails: &dyn Fn(&Session) -> bool) 
 fn size(session: &Session) -> usize {
     let of_filter = |filter: &tamis_interop::case::Member| {
         let needs = &filter.script.needs;
-        let flags = usize::from(needs.leading_space) + usize::from(needs.rejected_recipients);
+        let flags = [needs.leading_space, needs.rejected_recipients, needs.function];
+        let flags = flags.into_iter().filter(|flag| *flag).count();
         1 + flags + needs.stages.len() + filter.script.all_actions().count()
     };
     let letters = session.letters.iter().map(|letter| 1 + letter.recipients.len());
@@ -96,6 +97,9 @@ pub(crate) fn as_case(session: &Session) -> String {
                 Attention::Off => "off",
             };
             let _ = writeln!(text, "needs {} {attention}", stage.word());
+        }
+        if needs.function {
+            text.push_str("needs to-be-a-function\n");
         }
         if needs.leading_space {
             text.push_str("needs leading-space\n");

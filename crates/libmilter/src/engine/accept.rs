@@ -16,6 +16,7 @@ pub(super) struct Accepting {
     listener: Mutex<Option<Listener>>,
     /// There are as many connections as there may be.
     full: AtomicBool,
+    said_full: AtomicBool,
     /// Nobody waits for connections until this is over.
     resting: AtomicBool,
     /// Failures in a row that are not for want of something.
@@ -33,6 +34,7 @@ impl Accepting {
         Self {
             listener: Mutex::new(Some(listener)),
             full: AtomicBool::new(false),
+            said_full: AtomicBool::new(false),
             resting: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             failed: AtomicBool::new(false),
@@ -93,10 +95,12 @@ impl Engine {
     pub(super) fn accept(&self) {
         for _ in 0..AT_ONCE {
             if self.connections.load(Ordering::Relaxed) >= self.settings.connections {
-                log::warning(format_args!(
-                    "{} connections are open: others wait ({CONNECTIONS} sets how many there may be)",
-                    self.settings.connections
-                ));
+                if !self.accepting.said_full.swap(true, Ordering::Relaxed) {
+                    log::warning(format_args!(
+                        "{} connections are open: others wait ({CONNECTIONS} sets how many there may be)",
+                        self.settings.connections
+                    ));
+                }
                 self.accepting.full.store(true, Ordering::SeqCst);
                 // One may have ended meanwhile.
                 if self.connections.load(Ordering::SeqCst) >= self.settings.connections {

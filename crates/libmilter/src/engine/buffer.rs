@@ -6,6 +6,8 @@ pub(super) struct Buffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
+    /// Something was used of what came since the beginning.
+    moved_on: bool,
 }
 
 /// Room for the largest usual command, and most of the next one.
@@ -13,7 +15,7 @@ const ROOM: usize = 128 * 1024;
 
 impl Buffer {
     pub(super) fn new() -> Self {
-        Self { data: vec![0; ROOM], start: 0, end: 0 }
+        Self { data: vec![0; ROOM], start: 0, end: 0, moved_on: false }
     }
 
     /// Begins anew, with what was left of the connection's last time.
@@ -27,6 +29,7 @@ impl Buffer {
         }
         self.room()[..rest.len()].copy_from_slice(rest);
         self.end = rest.len();
+        self.moved_on = rest.is_empty();
     }
 
     pub(super) fn unused(&self) -> &[u8] {
@@ -45,6 +48,12 @@ impl Buffer {
 
     pub(super) fn used(&mut self, count: usize) {
         self.start += count;
+        self.moved_on = true;
+    }
+
+    /// Whether what is unused came after the beginning.
+    pub(super) const fn has_moved_on(&self) -> bool {
+        self.moved_on
     }
 
     /// Makes room for more: twice as much when a command fills all there is.

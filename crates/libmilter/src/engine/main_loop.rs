@@ -18,7 +18,7 @@ use crate::process::Stop;
 use crate::settings::Settings;
 use crate::{log, process, sys, trace};
 
-/// How long the end may take (`MI_CHK_TIME`).
+/// How long the end may take (`MI_CHK_TIME`), and as long again while last callbacks are to come.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves connections until something asks to stop.
@@ -26,9 +26,15 @@ const GRACE: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// When the system lacks something that is needed to begin or to go on.
-pub(crate) fn run(filter: Arc<Filter>, settings: Settings, listener: Listener) -> io::Result<()> {
+pub(crate) fn run(
+    filter: Arc<Filter>,
+    settings: Settings,
+    listener: impl FnOnce() -> Option<Listener>,
+) -> io::Result<()> {
     sys::ignore_broken_pipes();
     let signals = sys::take_signals(&[libc::SIGHUP, libc::SIGTERM, libc::SIGINT])?;
+    // Not before: whoever sees the socket may already send a signal.
+    let listener = listener().ok_or_else(|| io::Error::other("nowhere to listen"))?;
     let bell = sys::event_fd()?;
     let engine = Arc::new(Engine::new(filter, settings, listener)?);
     if let Some(timeout) = engine.settings.timeout {
@@ -101,17 +107,18 @@ impl Engine {
     fn end(&self, signals: &OwnedFd, bell: &OwnedFd) -> io::Result<()> {
         self.accepting.close();
         let until = Instant::now() + GRACE;
-        let mut all = false;
         while self.connections.load(Ordering::SeqCst) > 0 {
             let left = until.saturating_duration_since(Instant::now());
-            let now = process::stopping() == Stop::Now || left <= Duration::from_secs(1);
-            dismiss(now);
-            if all && left.is_zero() {
+            let all = process::stopping() == Stop::Now || left <= Duration::from_secs(1);
+            let ending = dismiss(all);
+            // The others are in callbacks that do not return. These get their last callbacks, also from a busy machine.
+            if left.is_zero() && (ending == 0 || until.elapsed() > GRACE) {
                 break;
             }
-            all = now;
-            wait(signals, bell, Some(left.min(Duration::from_millis(500))))?;
+            let look = Duration::from_millis(500);
+            wait(signals, bell, Some(if left.is_zero() { look } else { left.min(look) }))?;
         }
+        self.over.store(true, Ordering::SeqCst);
         // Every thread sees it, as nobody takes it off.
         let leave = sys::event_fd()?;
         self.epoll.add_for_all(leave.as_fd(), LEAVE)?;
@@ -131,14 +138,17 @@ impl Engine {
     }
 }
 
-/// Ends connections that no thread has: those without an open message, or all.
-fn dismiss(all: bool) {
+/// Ends connections that no thread has: those without an open message, or all. How many are ending by now.
+fn dismiss(all: bool) -> usize {
+    let mut ending = 0;
     SLOTS.for_each(|connection| {
         if !connection.running && (all || !connection.session.in_message()) {
             connection.ending = Some(Ending::Stopped);
             sys::shut_down(connection.fd());
         }
+        ending += usize::from(connection.ending.is_some());
     });
+    ending
 }
 
 /// How long until connections should be looked at for those on which nothing happens.
@@ -154,8 +164,7 @@ fn sweep() {
     let Some(timeout) = process::timeout() else { return };
     let now = sys::coarse_seconds();
     SLOTS.for_each(|connection| {
-        let idle = u64::from(now.wrapping_sub(connection.active));
-        if !connection.running && idle > timeout.as_secs() {
+        if connection.is_overdue(now, timeout) {
             connection.ending = Some(Ending::TimedOut);
             // Makes it ready, so that a thread of the pool takes it up.
             sys::shut_down(connection.fd());

@@ -12,7 +12,7 @@ mod pool;
 mod serve;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use tamis_proto::{FilterSession, Rules};
 
@@ -37,6 +37,8 @@ pub(crate) struct Engine {
     /// The number of the next one, for logs.
     next_number: AtomicU32,
     accepting: accept::Accepting,
+    /// `smfi_main` is about to return.
+    over: AtomicBool,
 }
 
 /// Tokens of what is no connection: a generation is never 0.
@@ -58,7 +60,13 @@ impl Engine {
             connections: AtomicUsize::new(0),
             next_number: AtomicU32::new(1),
             accepting: accept::Accepting::new(listener),
+            over: AtomicBool::new(false),
         })
+    }
+
+    /// Whether threads have to leave, and the program alone.
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
     }
 
     fn open(&self, socket: std::os::fd::OwnedFd) {

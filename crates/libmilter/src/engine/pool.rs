@@ -213,6 +213,10 @@ impl Engine {
                     progress.fetch_add(1, Ordering::Relaxed);
                 }
             }
+            // It may have been away for longer than `smfi_main` has waited.
+            if self.is_over() {
+                return;
+            }
             self.pool.waiting.fetch_add(1, Ordering::SeqCst);
         }
     }

@@ -104,9 +104,8 @@ impl Worker {
             connection.again = true;
             return None;
         }
-        connection.running = true;
         engine.limits.apply(&mut connection.session);
-        self.buf.begin(connection.rest.take().as_deref().map_or(&[], Vec::as_slice));
+        self.buf.begin(&connection.unpark());
         Some((connection.fd(), connection.ending))
     }
 
@@ -116,9 +115,6 @@ impl Worker {
         for _ in 0..READS {
             if let Some(next) = self.answer_all(engine, handle) {
                 return next;
-            }
-            if process::stopping() == process::Stop::Now {
-                return Next::End;
             }
             let room = self.buf.make_room();
             let wanted = room.len();
@@ -144,6 +140,9 @@ impl Worker {
     /// Handles every whole command there is; how to go on, if not by reading.
     fn answer_all(&mut self, engine: &Engine, handle: Handle) -> Option<Next> {
         loop {
+            if process::stopping() == process::Stop::Now {
+                return Some(Next::End);
+            }
             match SLOTS.with(handle, |connection| self.step(connection))? {
                 Step::Call(call, at) => {
                     if let Err(refused) = self.call(engine, handle, call, at) {
@@ -230,21 +229,21 @@ impl Worker {
 
     /// Ends a connection.
     fn finish(&mut self, engine: &Engine, handle: Handle) {
-        self.conclude(engine, handle);
+        // Once `smfi_main` has returned, nothing of the program may be there any more.
+        if !engine.is_over() {
+            self.conclude(engine, handle);
+        }
         engine.drop_connection(handle);
     }
 
     /// Lets a connection wait; `false` if there is something to do for it already.
     fn park(&mut self, engine: &Engine, handle: Handle, wait: Wait) -> bool {
         let parked = SLOTS.with(handle, |connection| {
-            if std::mem::take(&mut connection.again) && wait != Wait::ToWrite {
+            // Of anything else a thread is told by the change below.
+            if std::mem::take(&mut connection.again) && wait == Wait::ToRead {
                 return Ok(false);
             }
-            let rest = self.buf.unused();
-            connection.rest = (!rest.is_empty()).then(|| Box::new(rest.to_vec()));
-            connection.rest_a_while();
-            connection.active = sys::coarse_seconds();
-            connection.running = false;
+            connection.park(self.buf.unused(), self.buf.has_moved_on());
             // With the connection in hand, so that nobody can close it before.
             let interest = match wait {
                 Wait::ToRead if !connection.writing => return Ok(true),

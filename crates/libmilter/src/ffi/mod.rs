@@ -45,3 +45,21 @@ fn with_connection(name: &str, ctx: Ctx, run: impl FnOnce(&mut Connection) -> bo
 fn result(success: bool) -> c_int {
     if success { SUCCESS } else { FAILURE }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_failure_for_the_program() {
+        assert_eq!(guard("smfi_test", FAILURE, || panic!("on purpose")), FAILURE);
+        assert_eq!(guard("smfi_test", FAILURE, || SUCCESS), SUCCESS);
+    }
+
+    #[test]
+    fn a_null_pointer_is_no_text() {
+        // SAFETY: null, and a C string.
+        let texts = unsafe { (text(std::ptr::null()), text(c"x".as_ptr())) };
+        assert_eq!(texts, (None, Some(&b"x"[..])));
+    }
+}

@@ -91,10 +91,7 @@ pub(crate) extern "C" fn smfi_main() -> c_int {
         if process::stopping() != Stop::No {
             return FAILURE;
         }
-        if !open(false) {
-            return FAILURE;
-        }
-        let Some(listener) = process::listening().listener.take() else { return FAILURE };
+        let listener = || open(false).then(|| process::listening().listener.take()).flatten();
         match engine::run(filter, settings(), listener) {
             Ok(()) => SUCCESS,
             Err(error) => {

@@ -1,7 +1,7 @@
 //! The library and its headers are those that programs were built with.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::common::{library_folder, package};
@@ -12,14 +12,13 @@ fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Where the stock library's headers are.
-fn stock() -> &'static Path {
-    let headers = Path::new("/usr/include");
-    assert!(
-        headers.join("libmilter/mfapi.h").exists(),
-        "libmilter-dev is not installed: `cargo xtask setup` does that"
-    );
-    headers
+/// Where the stock library's headers are: installed, or unpacked beside the build.
+fn stock() -> PathBuf {
+    let unpacked = package().join("../../target/milters/usr/include");
+    let found = [PathBuf::from("/usr/include"), unpacked]
+        .into_iter()
+        .find(|folder| folder.join("libmilter/mfapi.h").exists());
+    found.expect("libmilter-dev is not installed: `cargo xtask setup` does that")
 }
 
 /// Sizes, offsets and types that one set of headers makes.
@@ -41,10 +40,11 @@ fn layout(headers: &Path, name: &str, standard: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs libmilter-dev: cargo xtask test --only libmilter"]
 fn both_headers_make_the_same_sizes_offsets_and_types() {
     for standard in ["-std=gnu89", "-std=c99", "-std=gnu11", "-std=gnu17"] {
         let ours = layout(&package().join("include"), "layout-ours", standard);
-        assert_eq!(ours, layout(stock(), "layout-stock", standard), "{standard}");
+        assert_eq!(ours, layout(&stock(), "layout-stock", standard), "{standard}");
         assert!(ours.contains("sizeof smfiDesc 128") || size_of::<usize>() != 8);
     }
 }
@@ -62,8 +62,9 @@ fn constants(headers: &Path) -> Vec<(String, String)> {
 }
 
 #[test]
+#[ignore = "needs libmilter-dev: cargo xtask test --only libmilter"]
 fn every_constant_of_the_stock_headers_has_the_same_value_in_ours() {
-    let names: BTreeSet<String> = constants(stock()).into_iter().map(|(name, _)| name).collect();
+    let names: BTreeSet<String> = constants(&stock()).into_iter().map(|(name, _)| name).collect();
     assert!(names.len() > 80, "{names:?}");
     let prints = names.iter().map(|name| {
         format!(
@@ -81,7 +82,7 @@ fn every_constant_of_the_stock_headers_has_the_same_value_in_ours() {
         output(Command::new("cc").arg("-o").arg(&program).arg("-I").arg(headers).arg(&file));
         output(&mut Command::new(program))
     };
-    let stock = values(stock(), "constants-stock");
+    let stock = values(&stock(), "constants-stock");
     assert_eq!(values(&package().join("include"), "constants-ours"), stock);
     assert!(stock.contains("SMFIF_SETSYMLIST 256 8"), "{stock}");
 }

@@ -3,9 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use super::common::{Filter, PATIENCE, Run};
+use super::common::{Filter, PATIENCE, Run, frame};
 
 #[test]
 fn signals_end_smfi_main_in_good_order() {
@@ -58,6 +59,19 @@ fn an_open_message_that_does_not_end_is_aborted_in_the_end() {
 }
 
 #[test]
+fn last_callbacks_come_to_their_end_before_main_returns() {
+    // Longer than the second that is left once open messages are aborted.
+    let filter = Filter::new("abort|usleep|2000000");
+    let mut mta = filter.connect();
+    mta.run("CHMR");
+    filter.signal("TERM");
+    mta.closed();
+    let (log, code) = filter.end();
+    assert_eq!(code, Some(0));
+    assert_eq!(log[log.len() - 3..], ["abort", "close", "main 0"]);
+}
+
+#[test]
 fn main_after_a_stop_fails_at_once() {
     let filter = Filter::spawn(&Run { script: "setup|stop\nend|main", ..Run::default() });
     assert_eq!(filter.end(), (["stop 0", "main -1", "main -1"].map(str::to_owned).to_vec(), Some(1)));
@@ -80,6 +94,12 @@ fn a_callback_that_does_not_end_does_not_keep_main_from_returning() {
     assert!(since.elapsed() < PATIENCE);
 }
 
+/// Waits until somebody answers on a stream: then signals are taken care of, too.
+fn is_served(mut stream: impl Read + Write) {
+    stream.write_all(&frame(b'O', b"\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff")).unwrap();
+    stream.read_exact(&mut [0; 17]).unwrap();
+}
+
 #[test]
 fn a_socket_that_is_there_is_removed_only_if_asked() {
     let folder = tempfile::tempdir().unwrap();
@@ -97,6 +117,7 @@ fn a_socket_that_is_there_is_removed_only_if_asked() {
         ..Run::default()
     });
     filter.wait_for("up");
+    is_served(UnixStream::connect(&path).unwrap());
     filter.signal("TERM");
     assert_eq!(filter.end().1, Some(0));
 }
@@ -127,6 +148,7 @@ fn every_spelling_of_a_unix_socket_is_understood() {
         });
         filter.wait_for("up");
         assert!(path.symlink_metadata().unwrap().file_type().is_socket(), "{socket}");
+        is_served(UnixStream::connect(&path).unwrap());
         filter.signal("TERM");
         filter.end();
     }
@@ -151,12 +173,7 @@ fn tcp_sockets_are_understood_in_both_families() {
             ..Run::default()
         });
         filter.wait_for("up");
-        let mta = TcpStream::connect((address, port));
-        let mut mta = mta.unwrap_or_else(|error| panic!("{socket}: {error}"));
-        // Once it answers, `smfi_main` has taken over the signals.
-        mta.write_all(b"\0\0\0\x0dO\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff").unwrap();
-        mta.read_exact(&mut [0; 17]).unwrap();
-        drop(mta);
+        is_served(TcpStream::connect((address, port)).unwrap_or_else(|error| panic!("{socket}: {error}")));
         filter.signal("TERM");
         assert_eq!(filter.end().1, Some(0), "{socket}");
     }

@@ -100,7 +100,11 @@ impl<'b> Command<&'b [u8]> {
     /// Says what is wrong with the payload; [`Fault::UnknownCode`] for a letter that is no command.
     pub fn decode(frame: Frame<'b>, rules: Rules) -> Result<Self, Fault> {
         let kind = Kind::from_code(frame.code).ok_or(Fault::UnknownCode)?;
-        let payload = frame.payload;
+        Self::decode_as(kind, frame.payload, rules)
+    }
+
+    /// Reads a command whose letter was looked at before.
+    pub(crate) fn decode_as(kind: Kind, payload: &'b [u8], rules: Rules) -> Result<Self, Fault> {
         if payload.is_empty() && kind.needs_payload() {
             return Err(Fault::MissingPayload);
         }

@@ -84,6 +84,11 @@ impl Failure {
         }
     }
 
+    /// Whether the filter itself said so.
+    pub(super) fn is_said(&self) -> bool {
+        matches!(self, Self::Error(_) | Self::Verdict(_))
+    }
+
     /// Says on whose account, where.
     pub(super) fn log(&self, filter: &str, at: &str, policy: &str) {
         tracing::error!(filter, stage = at, policy, "filter failed: {self}");

@@ -19,6 +19,10 @@ use super::{Chain, Mode};
 use crate::filter::{BoxError, Context, Event, Now, Reply};
 use crate::message::{Envelope, Facts};
 
+/// Where filters fail that are at no stage.
+const PARTING: &str = "abort or close";
+const MESSAGE_END: &str = "the end of its message";
+
 /// The message that is open, as far as it is all filters' business.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "they say different things")]
@@ -239,6 +243,9 @@ impl Chain {
         for seat in &mut self.seats {
             seat.begin_message();
             self.message.some_are_out |= !seat.is_in();
+            if self.message.record.is_some() {
+                seat.note_lasting_failure();
+            }
             // What failed for the connection is answered for with each message.
             if seat.failed.is_some()
                 && !seat.dry_run
@@ -398,10 +405,10 @@ impl Chain {
                 tracing::error!(filter, "abort and close cannot have a verdict, {verdict} was dropped");
             }
             Err(failure) => {
-                failure.log(&seat.name, "abort or close", seat.on_failure.name());
+                failure.log(&seat.name, PARTING, seat.on_failure.name());
                 if failure.lasts() {
                     seat.leave(Extent::Connection);
-                    seat.fail(Extent::Connection, &failure);
+                    seat.fail(Extent::Connection, PARTING, &failure);
                 }
             }
         }
@@ -432,9 +439,9 @@ impl Chain {
         for at in 0..self.seats.len() {
             if let Err(text) = self.seats[at].end_message() {
                 let (failure, seat) = (Failure::Panicked(text), &mut self.seats[at]);
-                failure.log(&seat.name, "the end of its message", seat.on_failure.name());
+                failure.log(&seat.name, MESSAGE_END, seat.on_failure.name());
                 seat.leave(Extent::Connection);
-                seat.fail(Extent::Connection, &failure);
+                seat.fail(Extent::Connection, MESSAGE_END, &failure);
             }
         }
     }

@@ -92,6 +92,8 @@ pub(super) struct Seat {
     pub(super) failed: Option<Extent>,
     /// It failed for good, whatever client comes next.
     lost: bool,
+    /// Where and how it failed for the connection.
+    failure: Option<(&'static str, String)>,
     /// It panicked, and is not called any more at all.
     dead: bool,
     closed: bool,
@@ -161,6 +163,7 @@ impl Seat {
             out: None,
             failed: None,
             lost: false,
+            failure: None,
             dead: false,
             closed: false,
             joined: false,
@@ -178,7 +181,7 @@ impl Seat {
     }
 
     pub(super) fn wants_envelope(&self) -> bool {
-        self.gate.is_some() || self.filter.collect().envelope
+        self.gate.is_some() || self.collect().envelope
     }
 
     pub(super) fn needs(&self) -> Needs {
@@ -186,7 +189,9 @@ impl Seat {
     }
 
     pub(super) fn collect(&self) -> Collect {
-        self.filter.collect()
+        let collect = self.filter.collect();
+        // One that needs the client alone keeps recipients itself, but does not learn that others refuse them.
+        if collect.keeps_client() { collect.envelope() } else { collect }
     }
 
     /// Whether it is asked at all.
@@ -217,8 +222,11 @@ impl Seat {
     }
 
     /// It failed for so long.
-    pub(super) fn fail(&mut self, extent: Extent, failure: &Failure) {
+    pub(super) fn fail(&mut self, extent: Extent, at: &'static str, failure: &Failure) {
         self.failed = self.failed.max(Some(extent));
+        if extent == Extent::Connection {
+            self.failure = Some((at, failure.to_string()));
+        }
         self.lost |= failure.lasts();
         if let Failure::Panicked(_) = failure {
             // Not another call.
@@ -230,7 +238,7 @@ impl Seat {
     /// It could not negotiate.
     pub(super) fn fail_to_negotiate(&mut self, failure: &Failure) {
         self.leave(Extent::Connection);
-        self.fail(Extent::Connection, failure);
+        self.fail(Extent::Connection, "negotiation", failure);
         self.lost = true;
     }
 
@@ -254,6 +262,7 @@ impl Seat {
             self.accepted = false;
             self.out = None;
             self.failed = None;
+            self.failure = None;
         }
     }
 
@@ -270,6 +279,11 @@ impl Seat {
             self.message.transaction.begin_without_body(collect, rules, own_space);
             self.used = true;
         }
+    }
+
+    /// Writes down for a message why it is not asked.
+    pub(super) fn note_lasting_failure(&mut self) {
+        self.record.failure.clone_from(&self.failure);
     }
 
     /// Forgets a message. The text of a panic, if that is what came of it.

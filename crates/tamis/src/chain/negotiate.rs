@@ -86,7 +86,11 @@ pub(super) async fn negotiate(mode: Mode, seats: &mut [Seat], offer: Offer) -> P
             }
         });
     }
-    merge(mode, seats, &asked, offer)
+    let plan = merge(mode, seats, &asked, offer);
+    if let Ok(agreement) = plan.needs.agree(offer) {
+        restrict_to_defaults(seats, &asked, &agreement.macros);
+    }
+    plan
 }
 
 /// What filters declare that were not asked yet.
@@ -338,6 +342,20 @@ fn lists(mut needs: Needs, seats: &[Seat], asked: &[Needs], hides_rejected: bool
         needs = needs.macros(stage, list.get(stage).unwrap_or_default());
     }
     needs
+}
+
+/// Has filters without a list see what MTAs send by default, at stages where others asked for more.
+fn restrict_to_defaults(seats: &mut [Seat], asked: &[Needs], sent: &MacroLists) {
+    for (seat, needs) in seats.iter_mut().zip(asked).filter(|(seat, _)| seat.is_in()) {
+        for stage in MacroStage::ALL {
+            let own = default_list(stage);
+            let all = sent.get(stage).unwrap_or_default();
+            let is_more = all.iter().any(|name| !own.contains(&name.as_str()));
+            if needs.macro_lists().get(stage).is_none() && is_more {
+                seat.terms.lists.get_or_insert_default().want(stage, own);
+            }
+        }
+    }
 }
 
 /// What Postfix and Sendmail send unless they are configured otherwise (spec §8.1).

@@ -41,7 +41,8 @@ pub struct FilterRecord {
     pub edits: Vec<Edit<Bytes>>,
     /// It asked for a new body.
     pub new_body: bool,
-    /// Where and how it failed.
+    /// Where and how it failed: at a stage, at `negotiation`, or when it was told that something is over. A filter that
+    /// failed for the connection has it in each later message too.
     pub failure: Option<(&'static str, String)>,
 }
 

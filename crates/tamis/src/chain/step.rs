@@ -255,16 +255,20 @@ impl Chain {
         // What was asked for is not half done.
         seat.message.transaction.take_back(Asked::default());
         let extent = if failure.lasts() || !open { Extent::Connection } else { Extent::Message };
-        let aborts = seat.can_abort() && !matches!(failure, Failure::Panicked(_));
+        let verdict = seat.on_failure.verdict(can_hold).filter(|_| !seat.dry_run);
+        // Where its answer is the end of the message, an error is its last word like any other.
+        let is_last_word = failure.is_said()
+            && (stage == Stage::EndOfMessage
+                || verdict.is_some()
+                    && seat.terms.sees(stage) == See::Answer
+                    && !matches!(stage, Stage::Rcpt | Stage::Unknown));
+        let aborts = seat.can_abort() && !is_last_word && !matches!(failure, Failure::Panicked(_));
         seat.leave(extent);
-        seat.fail(extent, failure);
+        seat.fail(extent, stage.name(), failure);
         seat.joined = aborts;
         seat.aborts = aborts;
         self.message.some_are_out = true;
-        if seat.dry_run {
-            return;
-        }
-        if let Some(verdict) = seat.on_failure.verdict(can_hold) {
+        if let Some(verdict) = verdict {
             let extent = match stage {
                 Stage::Connect | Stage::Helo => Extent::Connection,
                 Stage::Unknown if !open => Extent::Command,

@@ -12,8 +12,11 @@ use tamis_proto::{Actions, MacroStage, Needs, See, Stage};
 /// let headers_and_body = Collect::nothing().headers().body();
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct Collect {
     pub(crate) envelope: bool,
+    /// The client and its HELO name, as a part of the envelope.
+    pub(crate) client: bool,
     pub(crate) headers: bool,
     pub(crate) body: bool,
 }
@@ -21,13 +24,18 @@ pub struct Collect {
 impl Collect {
     /// Keeps nothing: the filter has what its handlers are given, and no more.
     pub const fn nothing() -> Self {
-        Self { envelope: false, headers: false, body: false }
+        Self { envelope: false, client: false, headers: false, body: false }
     }
 
     /// Keeps the client, its HELO name, the sender and the recipients.
     #[must_use]
     pub const fn envelope(self) -> Self {
         Self { envelope: true, ..self }
+    }
+
+    /// Keeps the client and its HELO name.
+    pub(crate) const fn client(self) -> Self {
+        Self { client: true, ..self }
     }
 
     /// Keeps the header fields. Editing one by one needs them, too.
@@ -42,13 +50,15 @@ impl Collect {
         Self { body: true, ..self }
     }
 
+    /// Whether a part of the envelope is kept between messages.
+    pub(crate) const fn keeps_client(self) -> bool {
+        self.client || self.envelope
+    }
+
     /// Adds what has to be seen for it.
     pub(crate) fn add_to(self, needs: Needs) -> Needs {
-        let needs = if self.envelope {
-            needs.watch([Stage::Connect, Stage::Helo, Stage::Mail, Stage::Rcpt])
-        } else {
-            needs
-        };
+        let needs = if self.keeps_client() { needs.watch([Stage::Connect, Stage::Helo]) } else { needs };
+        let needs = if self.envelope { needs.watch([Stage::Mail, Stage::Rcpt]) } else { needs };
         let needs = if self.headers { ask_for_version(needs.watch([Stage::Header])) } else { needs };
         if self.body { needs.watch([Stage::Body]) } else { needs }
     }

@@ -13,6 +13,18 @@ use crate::message::{Allowance, Body, BodyCollector, BodyError, Budget, Headers,
 #[derive(Default)]
 pub(crate) struct Transaction {
     collect: Collect,
+    rules: EditRules,
+    /// The filter deals with the space after the colon itself.
+    own_space: bool,
+    /// Somebody else collects the body, and gives it at the end of the message.
+    is_given_body: bool,
+    /// Made when there is something to keep: most messages pass without.
+    kept: Option<Box<Kept>>,
+}
+
+/// What is there to keep.
+#[derive(Default)]
+struct Kept {
     headers: Headers,
     /// What the body may take of memory and disk.
     allowance: Option<Allowance>,
@@ -24,11 +36,6 @@ pub(crate) struct Transaction {
     /// Edits that are not made to `headers`, in order, as they stand on the wire.
     edits: Vec<Edit<Bytes>>,
     replacement: Option<Replacement>,
-    rules: EditRules,
-    /// The filter deals with the space after the colon itself.
-    own_space: bool,
-    /// Somebody else collects the body, and gives it at the end of the message.
-    is_given_body: bool,
 }
 
 /// The part of a message that a filter wants to see is not there.
@@ -57,54 +64,55 @@ pub(crate) struct Asked {
 impl Transaction {
     /// A message begins, of which this is to be kept.
     pub(crate) fn begin(&mut self, collect: Collect, rules: EditRules, own_space: bool, budget: &Budget) {
-        self.collect = collect;
-        self.rules = rules;
-        self.own_space = own_space;
-        if collect.headers {
-            self.headers.allow(rules.actions());
-            self.headers.own_leading_space(own_space);
-        }
+        self.begin_keeping(collect, rules, own_space);
         if collect.body {
-            self.collector = Some(self.allowance(budget).collector());
+            let collector = self.allowance(budget).collector();
+            self.keeping().collector = Some(collector);
         }
     }
 
     /// A message begins, of which this is to be kept; the body is collected elsewhere.
     pub(crate) fn begin_without_body(&mut self, collect: Collect, rules: EditRules, own_space: bool) {
-        self.collect = collect;
-        self.rules = rules;
-        self.own_space = own_space;
+        self.begin_keeping(collect, rules, own_space);
         self.is_given_body = true;
+    }
+
+    fn begin_keeping(&mut self, collect: Collect, rules: EditRules, own_space: bool) {
+        (self.collect, self.rules, self.own_space) = (collect, rules, own_space);
         if collect.headers {
-            self.headers.allow(rules.actions());
-            self.headers.own_leading_space(own_space);
+            let headers = &mut self.keeping().headers;
+            headers.allow(rules.actions());
+            headers.own_leading_space(own_space);
         }
     }
 
     /// Gives the body that was collected elsewhere, if it could be.
     pub(crate) fn give_body(&mut self, body: Option<Body>) {
-        self.complete = true;
-        self.body = body.filter(|_| self.collect.body);
+        if self.collect.body {
+            let kept = self.keeping();
+            (kept.complete, kept.body) = (true, body);
+        }
     }
 
     /// Asks for modifications that were made elsewhere, in place of all others.
     pub(crate) fn put_edits(&mut self, edits: Vec<Edit<Bytes>>, replacement: Option<Replacement>) {
-        self.edits = edits;
-        self.replacement = replacement;
+        let kept = self.keeping();
+        (kept.edits, kept.replacement) = (edits, replacement);
     }
 
     /// Keeps what belongs to the message. `true` if [`kept`](Self::kept) has to be waited for before the next event.
     pub(crate) fn keep(&mut self, event: &Event) -> bool {
+        let Some(kept) = &mut self.kept else { return false };
         if let Event::Header(field) = event
             && self.collect.headers
         {
-            self.headers.push(field.clone());
+            kept.headers.push(field.clone());
         }
-        match (event, &mut self.collector) {
+        match (event, &mut kept.collector) {
             (Event::Body(piece), Some(collector)) => collector.put(piece.clone()),
             (Event::EndOfMessage, Some(collector)) => {
                 collector.start_flush();
-                self.complete = true;
+                kept.complete = true;
             }
             _ => return false,
         }
@@ -117,48 +125,59 @@ impl Transaction {
     ///
     /// It goes on where it was when it is called again.
     pub(crate) async fn kept(&mut self) -> Result<(), BodyError> {
-        let Some(collector) = &mut self.collector else { return Ok(()) };
+        let Some(kept) = &mut self.kept else { return Ok(()) };
+        let Some(collector) = &mut kept.collector else { return Ok(()) };
         let ready = collector.ready().await;
-        if ready.is_err() || self.complete {
-            let collector = self.collector.take().expect("it was there before");
+        if ready.is_err() || kept.complete {
+            let collector = kept.collector.take().expect("it was there before");
             ready?;
-            self.body = Some(collector.finish().await?);
+            kept.body = Some(collector.finish().await?);
         }
         Ok(())
     }
 
     pub(crate) fn headers(&self) -> Result<&Headers, NotCollected> {
-        if self.collect.headers { Ok(&self.headers) } else { Err(NotCollected::Undeclared("header")) }
+        let kept = self.kept.as_ref().filter(|_| self.collect.headers);
+        kept.map(|kept| &kept.headers).ok_or(NotCollected::Undeclared("header"))
     }
 
     pub(crate) fn headers_mut(&mut self) -> Result<&mut Headers, NotCollected> {
-        if self.collect.headers { Ok(&mut self.headers) } else { Err(NotCollected::Undeclared("header")) }
+        let kept = self.kept.as_mut().filter(|_| self.collect.headers);
+        kept.map(|kept| &mut kept.headers).ok_or(NotCollected::Undeclared("header"))
     }
 
     pub(crate) fn body(&self) -> Result<&Body, NotCollected> {
-        match &self.body {
-            Some(body) => Ok(body),
-            None if !self.collect.body => Err(NotCollected::Undeclared("body")),
-            None if self.collector.is_some() || self.is_given_body && !self.complete => {
+        if !self.collect.body {
+            return Err(NotCollected::Undeclared("body"));
+        }
+        match self.kept.as_deref() {
+            Some(Kept { body: Some(body), .. }) => Ok(body),
+            Some(kept) if kept.collector.is_some() => Err(NotCollected::Early("body")),
+            kept if self.is_given_body && !kept.is_some_and(|kept| kept.complete) => {
                 Err(NotCollected::Early("body"))
             }
-            None => Err(NotCollected::Lost("body")),
+            _ => Err(NotCollected::Lost("body")),
         }
     }
 
     pub(crate) fn allowance(&mut self, budget: &Budget) -> Allowance {
-        self.allowance.get_or_insert_with(|| budget.message()).clone()
+        self.keeping().allowance.get_or_insert_with(|| budget.message()).clone()
+    }
+
+    /// What the body that is collected may take, if one is.
+    pub(crate) fn body_allowance(&self) -> Option<&Allowance> {
+        self.kept.as_ref()?.allowance.as_ref()
     }
 
     pub(crate) fn edit(&mut self, edit: Edit<Bytes>) -> Result<(), Misuse> {
         self.rules.check(&edit)?;
-        self.edits.push(edit);
+        self.keeping().edits.push(edit);
         Ok(())
     }
 
     pub(crate) fn replace_body(&mut self, body: Replacement) -> Result<(), Misuse> {
         self.rules.check(&Edit::ReplaceBody(b""))?;
-        self.replacement = Some(body);
+        self.keeping().replacement = Some(body);
         Ok(())
     }
 
@@ -169,29 +188,39 @@ impl Transaction {
 
     /// The body is of no use any more: gives back what it takes.
     pub(crate) fn drop_body(&mut self) {
-        self.collector = None;
-        self.body = None;
+        if let Some(kept) = &mut self.kept {
+            (kept.collector, kept.body) = (None, None);
+        }
     }
 
     pub(crate) fn wire_edits(&self) -> &[Edit<Bytes>] {
-        &self.edits
+        self.kept.as_ref().map_or(&[], |kept| &kept.edits)
     }
 
     /// Whether the message would not be delivered as it came.
     pub(crate) fn is_changed(&self) -> bool {
-        !self.edits.is_empty() || self.headers.is_changed() || self.replacement.is_some()
+        self.kept.as_ref().is_some_and(|kept| {
+            !kept.edits.is_empty() || kept.headers.is_changed() || kept.replacement.is_some()
+        })
     }
 
     /// Remembers what was asked for so far.
     pub(crate) fn asked(&self) -> Asked {
-        Asked { edits: self.edits.len(), headers: self.headers.save(), replacement: self.replacement.clone() }
+        let Some(kept) = &self.kept else { return Asked::default() };
+        Asked { edits: kept.edits.len(), headers: kept.headers.save(), replacement: kept.replacement.clone() }
     }
 
     /// Takes back what was asked for since.
     pub(crate) fn take_back(&mut self, since: Asked) {
-        self.edits.truncate(since.edits);
-        self.headers.restore(since.headers);
-        self.replacement = since.replacement;
+        if let Some(kept) = &mut self.kept {
+            kept.edits.truncate(since.edits);
+            kept.headers.restore(since.headers);
+            kept.replacement = since.replacement;
+        }
+    }
+
+    fn keeping(&mut self) -> &mut Kept {
+        self.kept.get_or_insert_default()
     }
 
     /// The edits to send, and the new body that comes behind them.
@@ -202,7 +231,8 @@ impl Transaction {
         target: impl FnOnce() -> Target,
         strict: bool,
     ) -> Result<(Vec<Edit<Bytes>>, Option<Replacement>), BoxError> {
-        let Self { headers, mut edits, replacement, rules, own_space, .. } = self;
+        let Self { rules, own_space, kept: Some(kept), .. } = self else { return Ok((Vec::new(), None)) };
+        let Kept { headers, mut edits, replacement, .. } = *kept;
         if replacement.is_some() {
             edits.retain(|edit| !matches!(edit, Edit::ReplaceBody(_)));
         }

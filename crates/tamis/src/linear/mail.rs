@@ -1,7 +1,7 @@
 //! [`Mail`]: a message as a filter function holds it.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tamis_proto::{Actions, Edit, MacroTable, Misuse, Stage, Verdict};
@@ -10,7 +10,7 @@ use super::slot::Slot;
 use super::{ReadBody, Settings};
 use crate::filter::edits::edit_methods;
 use crate::filter::{BoxError, Event, NotCollected, Peer, Transaction};
-use crate::message::{Allowance, Body, Envelope, Facts, Headers, Recipient, Replacement, Sender};
+use crate::message::{Allowance, Body, Budget, Envelope, Facts, Headers, Recipient, Replacement, Sender};
 
 /// A message that comes in while a function works on it.
 ///
@@ -35,7 +35,8 @@ pub struct Mail {
     macros: MacroTable,
     envelope: Envelope,
     transaction: Transaction,
-    allowance: Allowance,
+    budget: Budget,
+    allowance: OnceLock<Allowance>,
     /// The event that was taken last, until all of it is kept.
     arriving: Option<Event>,
     /// And from then on until somebody has had it.
@@ -52,12 +53,12 @@ pub(super) struct Start {
     pub(super) macros: MacroTable,
     pub(super) envelope: Envelope,
     pub(super) transaction: Transaction,
-    pub(super) allowance: Allowance,
+    pub(super) budget: Budget,
 }
 
 impl Mail {
     pub(super) fn new(start: Start) -> Self {
-        let Start { slot, settings, peer, macros, envelope, transaction, allowance } = start;
+        let Start { slot, settings, peer, macros, envelope, transaction, budget } = start;
         Self {
             slot,
             settings,
@@ -65,7 +66,8 @@ impl Mail {
             macros,
             envelope,
             transaction,
-            allowance,
+            budget,
+            allowance: OnceLock::new(),
             arriving: None,
             current: None,
             stage: Stage::Mail,
@@ -214,7 +216,10 @@ impl Mail {
 
     /// What a new body may take of memory and disk, for making a [`Replacement`].
     pub fn allowance(&self) -> &Allowance {
-        &self.allowance
+        self.allowance.get_or_init(|| {
+            let of_body = self.transaction.body_allowance().cloned();
+            of_body.unwrap_or_else(|| self.budget.message())
+        })
     }
 
     edit_methods!("[`Mail`]");
@@ -259,7 +264,7 @@ impl Mail {
             let Self { slot, macros, .. } = self;
             let (event, recipients) = poll_fn(|task| slot.poll_take(macros, task)).await?;
             // Another filter of a chain has refused the last one.
-            while self.envelope.all_recipients().len() > recipients {
+            while recipients.is_some_and(|count| self.envelope.all_recipients().len() > count) {
                 self.envelope.remove_last_recipient();
             }
             self.stage = event.stage().expect("only stages are handed to a mail");

@@ -2,14 +2,14 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context as Task, Poll, Waker};
 
 use tamis_proto::{Needs, Stage, Verdict};
 
 use super::Linear;
 use super::mail::{Mail, Start};
 use super::slot::Slot;
-use crate::filter::{BoxError, Collect, Context, Event, Filter, NotCollected, Reply, Transaction};
+use crate::filter::{BoxError, Collect, Context, Event, Filter, NotCollected, Now, Reply, Transaction};
 use crate::handler::Outcome;
 
 /// The function at work on a message.
@@ -18,6 +18,8 @@ pub struct Running {
     function: Option<Function>,
     /// What a function that has ended wants, until it can be said.
     verdict: Verdict,
+    /// The function has the event already, and has to wait for something.
+    works: bool,
 }
 
 /// A function that has not ended. Dropping it cancels it, and tells a mail that it may have given away.
@@ -61,49 +63,41 @@ where
     }
 
     fn collect(&self) -> Collect {
-        // Who sends to whom. The rest of a message is kept by its mail.
-        Collect::nothing().envelope()
+        // The rest of a message is kept by its mail.
+        Collect::nothing().client()
+    }
+
+    /// Runs the function as far as it does not have to wait for anything but the next event.
+    fn now(&mut self, cx: &mut Context<'_, Running>, event: Event) -> Now {
+        let stage = event.stage();
+        let mut function = match self.give(cx, event.clone()) {
+            Ok(function) => function,
+            Err(reply) => return Now::Done(reply),
+        };
+        // Whoever waits for something else is asked again at once, with somebody to be woken.
+        match function.poll(&mut Task::from_waker(Waker::noop())) {
+            Poll::Ready(came) => Now::Done(self.took(cx, stage, function, came)),
+            Poll::Pending => {
+                (cx.message.function, cx.message.works) = (Some(function), true);
+                Now::Later(event)
+            }
+        }
     }
 
     async fn on(&mut self, cx: &mut Context<'_, Running>, event: Event) -> Reply {
-        let Some(stage) = event.stage() else {
-            // The message, or everything, is given up: the function is dropped where it waits.
-            cx.message.function = None;
-            return Ok(Verdict::Continue);
-        };
-        if !stage.in_message() {
-            return Ok(Verdict::Continue);
-        }
-        let function = match cx.message.function.take() {
-            _ if stage == Stage::Mail => self.begin(cx)?,
-            Some(function) => {
-                // Others may have refused recipients.
-                let recipients =
-                    cx.envelope()?.all_recipients().len().saturating_sub(usize::from(stage == Stage::Rcpt));
-                function.slot.put(event, cx.macros(), recipients);
-                function
-            }
-            None => return Ok(self.settled(cx.message, stage)),
+        let stage = event.stage();
+        let working = cx.message.function.take_if(|_| std::mem::take(&mut cx.message.works));
+        let function = match working.map_or_else(|| self.give(cx, event), Ok) {
+            Ok(function) => function,
+            Err(reply) => return reply,
         };
         let goes_on = cx.surroundings().goes_on;
         let mut held = Held { function: Some(function), place: goes_on.then_some(&mut cx.message.function) };
-        let came = held.function.as_mut().expect("it was put there").step().await;
+        let working = held.function.as_mut().expect("it was put there");
+        let came = poll_fn(|task| working.poll(task)).await;
         let function = held.function.take().expect("it stays there");
         drop(held);
-        match came {
-            Came::Further(verdict) => {
-                cx.message.function = Some(function);
-                Ok(verdict)
-            }
-            Came::ToItsEnd(reply) => {
-                let (left, said) = function.slot.left();
-                cx.adopt(left);
-                cx.message.verdict = reply?;
-                // The recipient that came last may be refused, and its message not.
-                let refused = said.stops() && !cx.message.verdict.stops();
-                Ok(if refused { said } else { self.settled(cx.message, stage) })
-            }
-        }
+        self.took(cx, stage, function, came)
     }
 }
 
@@ -125,19 +119,66 @@ where
         crate::run(socket, move |_peer| self.clone())
     }
 
-    fn begin(&self, cx: &mut Context<'_, Running>) -> Result<Function, NotCollected> {
+    /// Gives an event to the function that it is for; without one there is something to be said at once.
+    fn give(&self, cx: &mut Context<'_, Running>, event: Event) -> Result<Function, Reply> {
+        let Some(stage) = event.stage() else {
+            // The message, or everything, is given up: the function is dropped where it waits.
+            cx.message.function = None;
+            return Err(Ok(Verdict::Continue));
+        };
+        if !stage.in_message() {
+            return Err(Ok(Verdict::Continue));
+        }
+        match cx.message.function.take() {
+            _ if stage == Stage::Mail => self.begin(cx, &event).map_err(|error| Err(error.into())),
+            Some(function) => {
+                function.slot.put(event, cx.macros(), recipients_before(cx, stage));
+                Ok(function)
+            }
+            None => Err(Ok(self.settled(cx.message, stage))),
+        }
+    }
+
+    /// What is said when the function has handled an event.
+    fn took(
+        &self,
+        cx: &mut Context<'_, Running>,
+        stage: Option<Stage>,
+        function: Function,
+        came: Came,
+    ) -> Reply {
+        match came {
+            Came::Further(verdict) => {
+                cx.message.function = Some(function);
+                Ok(verdict)
+            }
+            Came::ToItsEnd(reply) => {
+                let (left, said) = function.slot.left();
+                cx.adopt(left);
+                cx.message.verdict = reply?;
+                let stage = stage.expect("the function runs at stages only");
+                // The recipient that came last may be refused, and its message not.
+                let refused = said.stops() && !cx.message.verdict.stops();
+                Ok(if refused { said } else { self.settled(cx.message, stage) })
+            }
+        }
+    }
+
+    fn begin(&self, cx: &mut Context<'_, Running>, event: &Event) -> Result<Function, NotCollected> {
         let mut transaction = Transaction::default();
         let own_space = self.settings.needs.keeps_leading_space();
         transaction.begin(self.settings.collect(), cx.rules(), own_space, cx.budget());
         let slot = Slot::default();
+        let mut envelope = cx.envelope()?.clone();
+        envelope.observe(event, cx.facts());
         let mail = Mail::new(Start {
             slot: slot.clone(),
             settings: self.settings.clone(),
             peer: cx.peer().clone(),
             macros: cx.macros().clone(),
-            envelope: cx.envelope()?.clone(),
-            allowance: transaction.allowance(cx.budget()),
+            envelope,
             transaction,
+            budget: cx.budget().clone(),
         });
         let function = (self.function)(mail);
         let future = Box::pin(async move { function.await.into_reply() });
@@ -158,14 +199,19 @@ where
 
 impl Function {
     /// Runs the function until it wants the next event or has ended.
-    async fn step(&mut self) -> Came {
+    fn poll(&mut self, task: &mut Task<'_>) -> Poll<Came> {
         let Self { future, slot } = self;
-        poll_fn(|task| match future.as_mut().poll(task) {
+        match future.as_mut().poll(task) {
             Poll::Ready(reply) => Poll::Ready(Came::ToItsEnd(reply)),
             Poll::Pending => slot.poll_answered(task).map(Came::Further),
-        })
-        .await
+        }
     }
+}
+
+/// How many recipients there were before an event, where somebody else keeps them too and may have refused one.
+fn recipients_before(cx: &Context<'_, Running>, stage: Stage) -> Option<usize> {
+    let envelope = cx.envelope().ok().filter(|envelope| envelope.sender().is_some())?;
+    Some(envelope.all_recipients().len().saturating_sub(usize::from(stage == Stage::Rcpt)))
 }
 
 impl Drop for Function {

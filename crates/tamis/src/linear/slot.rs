@@ -13,13 +13,15 @@ use crate::filter::{Event, Transaction};
 pub(super) struct Slot(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 struct Inner {
     /// The next event, until the function takes it.
     event: Option<Event>,
-    /// Those that are visible with it, if others than before.
-    macros: Option<MacroTable>,
-    /// How many recipients there were before it.
-    recipients: usize,
+    /// Those that are visible with it, or others than before are not.
+    macros: MacroTable,
+    new_macros: bool,
+    /// How many recipients there were before it, if that is known.
+    recipients: Option<usize>,
     /// The function waits for an event and there is none: it is done with the one before.
     waiting: bool,
     /// What the function said to the event that it took last.
@@ -37,12 +39,13 @@ struct Inner {
 
 impl Slot {
     /// Puts an event there for the function to take.
-    pub(super) fn put(&self, event: Event, macros: &MacroTable, recipients: usize) {
+    pub(super) fn put(&self, event: Event, macros: &MacroTable, recipients: Option<usize>) {
         let mut inner = self.lock();
         inner.recipients = recipients;
         // Header fields and pieces of a body come in thousands, and with macros that the end of the message has too.
         if !matches!(event, Event::Header(_) | Event::Body(_)) {
-            inner.macros = Some(macros.clone());
+            inner.macros.clone_from(macros);
+            inner.new_macros = true;
         }
         inner.event = Some(event);
         inner.waiting = false;
@@ -53,19 +56,19 @@ impl Slot {
 
     /// Takes the next event, on the function's side. Asking says that the one before is done with.
     ///
-    /// With it comes the number of recipients before it.
+    /// With it comes the number of recipients before it, if that is known.
     pub(super) fn poll_take(
         &self,
         macros: &mut MacroTable,
         task: &Task<'_>,
-    ) -> Poll<Result<(Event, usize), Over>> {
+    ) -> Poll<Result<(Event, Option<usize>), Over>> {
         let mut inner = self.lock();
         if inner.over {
             return Poll::Ready(Err(Over));
         }
         if let Some(event) = inner.event.take() {
-            if let Some(new) = inner.macros.take() {
-                *macros = new;
+            if std::mem::take(&mut inner.new_macros) {
+                std::mem::swap(macros, &mut inner.macros);
             }
             (inner.answer, inner.answered) = (Verdict::Continue, false);
             return Poll::Ready(Ok((event, inner.recipients)));

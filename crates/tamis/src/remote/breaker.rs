@@ -112,7 +112,7 @@ impl Breaker {
         }
     }
 
-    /// Failures since the milter last did what it should.
+    /// Failures since the milter last had its say on a message, or on a client.
     pub fn failures_in_a_row(&self) -> u32 {
         self.lock().failures
     }
@@ -187,7 +187,7 @@ impl Attempt {
         }
     }
 
-    /// The milter did what it should for a message, or a whole connection.
+    /// The milter has had its say.
     pub(super) fn succeeded(&mut self) {
         let mut inner = self.breaker.lock();
         if inner.state == State::Closed && !self.over {

@@ -40,6 +40,7 @@ mod wishes;
 
 use tamis_proto::{Actions, Agreement, MacroStage, Needs, Offer, Stage, Steps, Verdict};
 
+use crate::chain::Unavailable;
 use crate::filter::{BoxError, Context, Event, Filter, Reply};
 use breaker::Attempt;
 use link::{Link, Patience};
@@ -145,7 +146,8 @@ impl Remote {
         };
         match result {
             Ok(verdict) => {
-                if stage.in_message() && up.link.is_between_messages() {
+                // It has had its say on a message, or on a client.
+                if up.link.is_between_messages() && (stage.in_message() || verdict != Verdict::Continue) {
                     up.attempt.succeeded();
                 }
                 Ok(verdict)
@@ -196,10 +198,11 @@ impl Remote {
     }
 
     async fn close(&mut self) {
-        if let State::Up(up) = std::mem::replace(&mut self.state, State::None) {
-            let Up { link, mut attempt } = *up;
-            attempt.succeeded();
-            link.quit().await;
+        // One that is lost stays so, whatever client comes next.
+        if matches!(self.state, State::Up(_))
+            && let State::Up(up) = std::mem::replace(&mut self.state, State::None)
+        {
+            up.link.quit().await;
         }
     }
 }
@@ -219,7 +222,10 @@ impl Filter for Remote {
         Ok(match (&self.state, &self.agreement) {
             (State::Up(_), Some(agreement)) => needs(agreement, &self.milter),
             (State::Lost(error), _) => {
-                tracing::warn!("{error}; it is not asked on this connection");
+                // When it was left alone, that was said.
+                if !matches!(*error.fault, RemoteFault::LeftAlone { .. }) {
+                    tracing::warn!("{error}; it is not asked on this connection");
+                }
                 // Where the failure is told.
                 Needs::new().answer([Stage::Mail])
             }
@@ -229,7 +235,12 @@ impl Filter for Remote {
 
     async fn on(&mut self, cx: &mut Context<'_, Consultation>, event: Event) -> Reply {
         match event.stage() {
-            Some(stage) => Ok(self.step(cx, stage, event).await?),
+            Some(stage) => self.step(cx, stage, event).await.map_err(|error| {
+                let lasts = error.fault.is_fatal();
+                let error = BoxError::from(error);
+                // In a chain it is out of the connection.
+                if lasts { Unavailable(error).into() } else { error }
+            }),
             None if event == Event::Abort => {
                 self.abort().await?;
                 Ok(Verdict::Continue)

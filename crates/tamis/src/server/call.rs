@@ -4,15 +4,17 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::task::{Context as Task, Poll};
+use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tamis_proto::Output;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
+use super::bell::{Bell, Ring};
 use super::budget::Held;
 use super::lost::Lost;
+use super::patience::Patience;
 use super::shutdown::Shutdown;
 use crate::stream::Stream;
 use crate::wire;
@@ -29,7 +31,7 @@ pub(crate) enum Ended<T> {
 
 /// What goes on around a handler while it waits.
 pub(super) struct Around<'a> {
-    pub(super) stream: &'a Stream,
+    pub(super) stream: &'a mut Stream,
     /// Replies to earlier events, which must not wait for this one.
     pub(super) pending: &'a mut Output,
     /// What the MTA sends meanwhile.
@@ -38,10 +40,13 @@ pub(super) struct Around<'a> {
     /// Most bytes of it; the MTA has to wait with more.
     pub(super) read_ahead: usize,
     pub(super) limit: Duration,
+    /// Of the connection, which waits for nothing else meanwhile.
+    pub(super) patience: &'a mut Patience,
     /// Bytes that keep the MTA waiting, and how often it wants them.
     pub(super) progress: Option<(&'static [u8], Duration)>,
     pub(super) write_time: Duration,
     pub(super) shutdown: &'a Shutdown,
+    pub(super) bell: &'a Bell,
     /// Number of the connection, for the trace.
     pub(super) id: u64,
 }
@@ -58,33 +63,58 @@ pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>)
     if let Poll::Ready(ended) = first {
         return ended;
     }
-    let Around { stream, pending, buf, held, read_ahead, limit, progress, write_time, shutdown, id } = around;
+    let Around {
+        stream,
+        pending,
+        buf,
+        held,
+        read_ahead,
+        limit,
+        patience,
+        progress,
+        write_time,
+        shutdown,
+        bell,
+        id,
+    } = around;
     if wire::enabled() {
         wire::from_filter(Some(id), &wire::contents(pending));
     }
     if let Err(lost) = write(stream, pending, write_time, shutdown).await {
         return Ended::Lost(lost);
     }
-    let mut deadline = pin!(sleep(limit));
-    let mut next_progress = pin!(sleep(progress.map_or(limit, |(_, every)| every)));
+    let begin = Instant::now();
+    let deadline = begin.checked_add(limit);
+    let mut next_progress = progress.and_then(|(_, every)| begin.checked_add(every));
     loop {
-        tokio::select! {
-            biased;
-            ended = poll_fn(|task| poll(handler.as_mut(), task)) => return ended,
-            () = shutdown.stopped() => return Ended::Lost(Lost::Stopped),
-            () = deadline.as_mut() => return Ended::TimedOut(limit),
-            () = gone(stream, buf, held, read_ahead) => return Ended::Lost(Lost::Gone),
-            () = next_progress.as_mut(), if progress.is_some() => {
-                let (mut frame, every) = progress.expect("checked by the branch");
-                if wire::enabled() {
-                    wire::from_filter(Some(id), frame);
-                }
-                if let Err(lost) = write(stream, &mut frame, write_time, shutdown).await {
-                    return Ended::Lost(lost);
-                }
-                next_progress.as_mut().reset(Instant::now() + every);
+        patience.set_end(deadline.into_iter().chain(next_progress).min());
+        let ended = poll_fn(|task| {
+            if let Poll::Ready(ended) = poll(handler.as_mut(), task) {
+                return Poll::Ready(Some(ended));
             }
+            if bell.is_rung(Ring::Stop) {
+                return Poll::Ready(Some(Ended::Lost(Lost::Stopped)));
+            }
+            if patience.poll(task).is_ready() {
+                return Poll::Ready(None);
+            }
+            poll_gone(stream, buf, held, read_ahead, task).map(|()| Some(Ended::Lost(Lost::Gone)))
+        });
+        if let Some(ended) = ended.await {
+            return ended;
         }
+        let now = Instant::now();
+        let Some((mut frame, every)) = progress.filter(|_| deadline.is_none_or(|deadline| now < deadline))
+        else {
+            return Ended::TimedOut(limit);
+        };
+        if wire::enabled() {
+            wire::from_filter(Some(id), frame);
+        }
+        if let Err(lost) = write(stream, &mut frame, write_time, shutdown).await {
+            return Ended::Lost(lost);
+        }
+        next_progress = Instant::now().checked_add(every);
     }
 }
 
@@ -106,19 +136,27 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
 }
 
-/// Waits until the MTA has closed the connection; what it sends before is kept.
-async fn gone(stream: &Stream, buf: &mut BytesMut, held: &mut Held, read_ahead: usize) {
+/// Ready when the MTA has closed the connection; what it sends before is kept.
+fn poll_gone(
+    stream: &mut Stream,
+    buf: &mut BytesMut,
+    held: &mut Held,
+    read_ahead: usize,
+    task: &mut Task<'_>,
+) -> Poll<()> {
     while buf.len() < read_ahead {
+        if ready!(stream.poll_readable(task)).is_err() {
+            return Poll::Ready(());
+        }
         buf.reserve(4096);
         if !held.input(buf.capacity()) {
             break;
         }
-        match stream.read(buf).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
+        if matches!(ready!(stream.poll_read(buf, task)), Ok(0) | Err(_)) {
+            return Poll::Ready(());
         }
     }
-    std::future::pending::<()>().await;
+    Poll::Pending
 }
 
 /// Writes everything, unless the server stops meanwhile; the MTA must take some of it within each `time`.

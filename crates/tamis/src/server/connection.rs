@@ -14,7 +14,7 @@ use super::budget::Held;
 use super::limits::Limit;
 use super::lost::Lost;
 use super::patience::Patience;
-use super::work::Quiet;
+use super::work::{Begun, Quiet};
 use crate::filter::{Called, Collect, Filter, MessageState};
 use crate::message::Envelope;
 use crate::stream::Stream;
@@ -27,7 +27,7 @@ pub(super) struct Connection<F: Filter> {
     pub(super) shared: Arc<Shared>,
     pub(super) held: Held,
     accepted: Instant,
-    patience: Patience,
+    pub(super) patience: Patience,
     /// What it did since others had the thread.
     pub(super) worked: usize,
     /// Something wrong with macros was logged.
@@ -56,9 +56,9 @@ pub(super) struct Declared {
     pub(super) own_space: bool,
 }
 
-/// Why an idle connection goes on.
-enum Idle {
-    Readable,
+/// Why a connection is idle no more.
+enum Idle<F: Filter> {
+    Begun(Begun<F>),
     Drained,
 }
 
@@ -119,26 +119,35 @@ impl<F: Filter> Connection<F> {
         self.shared.bell.wake(self.place.peer().id, task);
         loop {
             self.be_patient(None);
-            if let Idle::Drained = poll_fn(|task| self.poll_idle(task)).await? {
-                return Ok(());
-            }
+            let begun = match poll_fn(|task| self.poll_idle(task)).await? {
+                Idle::Drained => return Ok(()),
+                Idle::Begun(begun) => begun,
+            };
             // Boxed, so that an idle connection does not take the room of the largest handler.
-            if let Quiet::Closed = Box::pin(self.work()).await? {
+            if let Quiet::Closed = Box::pin(self.work(begun)).await? {
                 return Ok(());
             }
         }
     }
 
-    /// Waits with nothing but what the connection has anyway.
-    fn poll_idle(&mut self, task: &mut Task<'_>) -> Poll<Result<Idle, Lost>> {
-        if self.shared.bell.is_rung(Ring::Drain) {
-            return Poll::Ready(Ok(Idle::Drained));
+    /// Waits with nothing but what the connection has anyway, and does all that takes no other waiting.
+    fn poll_idle(&mut self, task: &mut Task<'_>) -> Poll<Result<Idle<F>, Lost>> {
+        loop {
+            if self.shared.bell.is_rung(Ring::Drain) {
+                return Poll::Ready(Ok(Idle::Drained));
+            }
+            if let Poll::Ready(ready) = self.stream.poll_readable(task) {
+                ready?;
+                if let Some(begun) = self.begin_work(task) {
+                    return Poll::Ready(Ok(Idle::Begun(begun)));
+                }
+                self.be_patient(None);
+                continue;
+            }
+            // Others have the thread now.
+            self.worked = 0;
+            return self.poll_silent(None, task).map(Err);
         }
-        if let Poll::Ready(ready) = self.stream.poll_readable(task) {
-            ready?;
-            return Poll::Ready(Ok(Idle::Readable));
-        }
-        self.poll_silent(None, task).map(Err)
     }
 
     /// Ready when the time to wait is over, with what that means.

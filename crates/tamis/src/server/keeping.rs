@@ -3,13 +3,12 @@
 use bytes::Bytes;
 use tamis_proto::Stage;
 
-use super::call::{self, Ended};
+use super::call;
 use super::connection::{Connection, Declared};
 use super::lost::Lost;
-use super::step::around;
 use super::work::{Turn, Work};
 use crate::filter::{BoxError, Event, Filter, MessageState, MtaHints};
-use crate::message::{BodyError, Envelope, Facts, Replacement};
+use crate::message::{Envelope, Facts, Replacement};
 
 impl<F: Filter> Connection<F> {
     /// Begins to keep a message.
@@ -47,25 +46,6 @@ impl<F: Filter> Connection<F> {
         }
     }
 
-    /// Keeps what the filter wants to have of the message, which may have to wait for room.
-    pub(super) async fn keep(
-        &mut self,
-        work: &mut Work<F>,
-        stage: Stage,
-        event: &Event,
-    ) -> Ended<Result<(), BodyError>> {
-        let Self { stream, session, place, shared, held, .. } = self;
-        let transaction = &mut work.message.transaction;
-        if !transaction.keep(event) {
-            return Ended::Done(Ok(()));
-        }
-        let mut pending = std::mem::take(session.output());
-        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, shared, place.peer());
-        let ended = call::run(transaction.kept(), around).await;
-        *session.output() = pending;
-        ended
-    }
-
     /// Sends the modifications but for a new body, which is returned.
     pub(super) fn modify(&mut self, work: &mut Work<F>) -> Result<Option<Replacement>, BoxError> {
         let options = &self.shared.options;
@@ -100,9 +80,12 @@ impl<F: Filter> Connection<F> {
     /// Takes note of what belongs to the envelope, and of what tells MTAs apart.
     pub(super) fn observe(&mut self, stage: Stage, event: &Event) {
         if stage == Stage::Header {
-            self.header_macros |= self.session.macros().of_stage(stage).next().is_some();
+            self.header_macros = self.header_macros || self.session.macros().of_stage(stage).next().is_some();
         }
         let Some(envelope) = &mut self.envelope else { return };
+        if stage.in_message() && !self.declared.collect.envelope {
+            return;
+        }
         let facts = Facts::new(self.session.macros());
         if stage.in_message() {
             envelope.observe(event, facts);

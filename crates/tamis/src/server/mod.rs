@@ -9,6 +9,7 @@ pub(crate) mod call;
 mod connection;
 mod counters;
 mod keeping;
+mod later;
 mod limits;
 mod listener;
 mod lost;
@@ -18,6 +19,7 @@ mod resolve;
 mod shutdown;
 #[cfg(feature = "testing")]
 mod single;
+mod spare;
 mod step;
 mod stranger;
 mod throttle;
@@ -41,6 +43,7 @@ use admission::Admission;
 use allow::Hook;
 use bell::{Bell, Ring};
 use budget::Budget;
+use spare::Spare;
 
 pub use crate::permission::{in_usual_chroot, split_queue_directory};
 pub use allow::{AllowList, NotAllowed};
@@ -75,6 +78,7 @@ struct Shared {
     admission: Admission,
     bell: Bell,
     budget: Budget,
+    spare: Spare,
     bodies: message::Budget,
     witness: Witness,
 }
@@ -90,6 +94,7 @@ impl Shared {
             admission: Admission::default(),
             bell: Bell::default(),
             budget: Budget::default(),
+            spare: Spare::default(),
             witness,
         }
     }

@@ -1,7 +1,7 @@
 //! How long a connection waits for its MTA.
 
 use std::pin::Pin;
-use std::task::{Context as Task, Poll, ready};
+use std::task::{Context as Task, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -13,12 +13,19 @@ pub(super) struct Patience {
     /// `None` is beyond all that a clock shows.
     end: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer wakes when it fires.
+    task: Option<Waker>,
 }
 
 impl Patience {
     /// It ends when this much time has passed from now on.
     pub(super) fn set(&mut self, time: Duration) {
-        self.end = Instant::now().checked_add(time);
+        self.set_end(Instant::now().checked_add(time));
+    }
+
+    /// It ends then; `None` is never.
+    pub(super) fn set_end(&mut self, end: Option<Instant>) {
+        self.end = end;
     }
 
     /// Ready when it is at its end.
@@ -28,6 +35,11 @@ impl Patience {
         if end < timer.deadline() {
             timer.as_mut().reset(end);
         }
+        let waits = self.task.as_ref().is_some_and(|waiting| waiting.will_wake(task.waker()));
+        if waits && !timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.task = Some(task.waker().clone());
         loop {
             ready!(timer.as_mut().poll(task));
             if timer.deadline() >= end {

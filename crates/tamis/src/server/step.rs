@@ -1,50 +1,72 @@
-//! One step of a session: an event, what the filter says to it, and what the MTA is told.
+//! One step of a session: an event, what the filter says to it, and what the MTA is told. What has to be waited for is
+//! left to [`later`](super::later).
 
 use std::fmt::Display;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tamis_proto::{
-    Event as Received, FilterSession, Misuse, Offer, Output, See, Sent, Stage, Verdict, trace,
-};
+use tamis_proto::{Event as Received, FilterSession, Misuse, Sent, Stage, Verdict, trace};
 
-use super::budget::Held;
-use super::call::{self, Around, Ended};
-use super::connection::{Connection, Declared};
+use super::call::{self, Ended};
+use super::connection::Connection;
+use super::later::Later;
 use super::lost::Lost;
 use super::work::{Turn, Work};
 use super::{Options, Shared};
 use crate::filter::{
-    Asked, Called, Context, Event, Filter, MessageState, MtaHints, Now, Peer, Reply, Surroundings, View,
+    Asked, Context, Event, Filter, MessageState, MtaHints, Now, Peer, Reply, Surroundings, View,
 };
 use crate::message::Envelope;
-use crate::stream::Stream;
 
 impl<F: Filter> Connection<F> {
-    pub(super) async fn handle(&mut self, work: &mut Work<F>, event: Event) -> Result<(), Lost> {
-        match event {
-            Received::Negotiate(offer) => self.negotiate(work, offer).await,
-            Received::Abort | Received::Close => {
-                let closes = event == Received::Close;
-                self.notify(&mut work.message, event).await;
-                self.end_message(work);
-                if closes {
-                    self.forget_client();
-                }
-                Ok(())
+    /// Handles an event as far as that takes no waiting, which mostly is all of it.
+    pub(super) fn handle(&mut self, work: &mut Work<F>, event: Event) -> Option<Later> {
+        let Some(stage) = event.stage() else { return self.handle_notice(work, event) };
+        if stage == Stage::Mail || stage.in_message() && !work.open {
+            self.end_message(work);
+            self.begin_message(work);
+        }
+        self.observe(stage, &event);
+        match work.turn {
+            Turn::Filter if self.dead && stage.in_message() => {
+                let verdict = self.fail_message(work, stage);
+                self.answer(work, stage, verdict)
             }
-            event => {
-                let stage = event.stage().expect("all other events have a stage");
-                if stage == Stage::Mail || stage.in_message() && !work.open {
-                    self.end_message(work);
-                    self.begin_message(work);
-                }
-                self.observe(stage, &event);
-                let verdict = self.verdict(work, stage, event).await?;
-                self.answer(work, stage, verdict).await?;
-                self.settle(work);
-                Ok(())
+            Turn::Filter if self.dead => self.answer(work, stage, Verdict::Continue),
+            Turn::Filter if work.message.transaction.keep(&event) => Some(Later::Keep(stage, event)),
+            Turn::Filter => self.ask(work, stage, event),
+            Turn::Accepted => {
+                // The header that was edited goes on.
+                work.message.transaction.keep(&event);
+                let verdict = match stage {
+                    Stage::EndOfMessage => Verdict::Accept,
+                    Stage::Body if self.session.takes_verdict() => Verdict::Skip,
+                    _ => Verdict::Continue,
+                };
+                self.answer(work, stage, verdict)
             }
+            Turn::Failed => self.answer(work, stage, Verdict::Continue),
+        }
+    }
+
+    /// Handles an event that is not answered with a verdict.
+    fn handle_notice(&mut self, work: &mut Work<F>, event: Event) -> Option<Later> {
+        let closes = match event {
+            Received::Negotiate(offer) => return Some(Later::Negotiate(offer)),
+            Received::Close => true,
+            _ => false,
+        };
+        if let Some(event) = self.notify_now(&mut work.message, event) {
+            return Some(Later::Notify(event));
+        }
+        self.end_noticed(work, closes);
+        None
+    }
+
+    /// Forgets what was given up: the message, or everything.
+    pub(super) fn end_noticed(&mut self, work: &mut Work<F>, closes: bool) {
+        self.end_message(work);
+        if closes {
+            self.forget_client();
         }
     }
 
@@ -60,95 +82,34 @@ impl<F: Filter> Connection<F> {
         }
     }
 
-    /// Tells the filter that everything is over, as far as it does not know yet.
-    pub(super) async fn conclude(&mut self, message: &mut MessageState<F::Message>) {
-        while let Some(event) = self.session.end() {
-            self.notify(message, event.map(bytes::Bytes::from_static)).await;
-            self.drop_state(message);
+    /// Has the filter handle an event that the MTA waits for, or may wait for.
+    pub(super) fn ask(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Option<Later> {
+        if !self.declared.called.at(stage) {
+            return self.answer(work, stage, Verdict::Continue);
         }
-    }
-
-    async fn negotiate(&mut self, work: &mut Work<F>, offer: Offer) -> Result<(), Lost> {
-        let Self { stream, filter, place, shared, held, .. } = self;
-        let limit = shared.options.stage_time;
-        let mut nothing = Output::default();
-        let around = Around {
-            stream,
-            pending: &mut nothing,
-            buf: &mut work.buf,
-            held,
-            read_ahead: shared.options.read_ahead,
-            limit,
-            progress: None,
-            write_time: shared.options.write_time,
-            shutdown: &shared.shutdown,
-            id: place.peer().id,
-        };
-        // Called inside, so that a panic of what is no `async fn` is caught too.
-        let asked = async { (filter.collect(), filter.negotiate(&offer).await) };
-        let (collect, needs) = match call::run(asked, around).await {
-            Ended::Done((collect, Ok(needs))) => (collect, needs),
-            Ended::Done((_, Err(error))) => return Err(Lost::Negotiation(error.to_string())),
-            Ended::Panicked(text) => {
-                self.dead = true;
-                return Err(Lost::Negotiation(format!("the filter panicked: {text}")));
-            }
-            Ended::TimedOut(limit) => {
-                return Err(Lost::Negotiation(format!("the filter took longer than {limit:?}")));
-            }
-            Ended::Lost(lost) => return Err(lost),
-        };
-        self.declared = Declared {
-            called: Called::by(&needs),
-            watches_end: needs.sees(Stage::EndOfMessage) == See::Watch,
-            collect,
-            own_space: needs.keeps_leading_space(),
-        };
-        self.envelope = collect.envelope.then(Box::default);
-        // The end of message is always answered: that is where modifications leave and a failure can be told.
-        let needs = collect.add_to(needs).answer([Stage::EndOfMessage]);
-        let agreement =
-            self.session.negotiate(&needs).map_err(|refusal| Lost::Negotiation(refusal.to_string()))?;
-        tracing::debug!(
-            version = agreement.version,
-            actions = %agreement.actions,
-            steps = %agreement.steps,
-            "negotiated"
-        );
-        Ok(())
-    }
-
-    /// What is to be said about an event.
-    async fn verdict(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Result<Verdict, Lost> {
-        match work.turn {
-            Turn::Accepted => {
-                // The header that was edited goes on.
-                work.message.transaction.keep(&event);
-                return Ok(match stage {
-                    Stage::EndOfMessage => Verdict::Accept,
-                    Stage::Body if self.session.takes_verdict() => Verdict::Skip,
-                    _ => Verdict::Continue,
-                });
-            }
-            Turn::Failed => return Ok(Verdict::Continue),
-            Turn::Filter if self.dead && stage.in_message() => return Ok(self.fail_message(work, stage)),
-            Turn::Filter if self.dead => return Ok(Verdict::Continue),
-            Turn::Filter => {}
-        }
-        let kept = self.keep(work, stage, &event).await;
         let asked = work.message.transaction.asked();
-        if !matches!(kept, Ended::Done(Ok(()))) {
-            // What is left of a body that was not kept is nothing to go on with.
-            work.message.transaction.drop_body();
-        }
-        let ended = match kept {
-            Ended::Done(Ok(())) if !self.declared.called.at(stage) => return Ok(Verdict::Continue),
-            Ended::Done(Ok(())) => self.call(work, stage, event).await,
-            Ended::Done(Err(error)) => Ended::Done(Err(error.into())),
-            Ended::Panicked(text) => Ended::Panicked(text),
-            Ended::TimedOut(limit) => Ended::TimedOut(limit),
-            Ended::Lost(lost) => Ended::Lost(lost),
+        let Self { session, filter, place, shared, envelope, header_macros, .. } = self;
+        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
+        let mut cx = Context::new(&mut work.message, &seen);
+        let ended = match call::guard(|| filter.now(&mut cx, event)) {
+            Ok(Now::Done(reply)) => Ended::Done(reply),
+            Ok(Now::Later(event)) => return Some(Later::Call(stage, event, asked)),
+            Err(text) => Ended::Panicked(text),
         };
+        let Ok(verdict) = self.judge(work, stage, ended, asked) else {
+            unreachable!("nothing is waited for but the filter")
+        };
+        self.answer(work, stage, verdict)
+    }
+
+    /// What is to be said when the filter has handled an event, having asked for so much before.
+    pub(super) fn judge(
+        &mut self,
+        work: &mut Work<F>,
+        stage: Stage,
+        ended: Ended<Reply>,
+        asked: Asked,
+    ) -> Result<Verdict, Lost> {
         let what = match ended {
             Ended::Done(Ok(verdict)) => {
                 if stage != Stage::EndOfMessage || !self.declared.watches_end || verdict == Verdict::Continue
@@ -171,12 +132,12 @@ impl<F: Filter> Connection<F> {
     }
 
     /// Logs a failure and says what the MTA is told now.
-    fn failed(&mut self, work: &mut Work<F>, stage: Stage, what: &dyn Display) -> Verdict {
+    pub(super) fn failed(&mut self, work: &mut Work<F>, stage: Stage, what: &dyn Display) -> Verdict {
         self.log_failure(stage, &self.shared.options.on_failure, what);
         self.fail_message(work, stage)
     }
 
-    fn log_failure(&self, stage: Stage, verdict: &Verdict, what: &dyn Display) {
+    pub(super) fn log_failure(&self, stage: Stage, verdict: &Verdict, what: &dyn Display) {
         let queue_id = trace::Text(self.session.macros().get("i").unwrap_or_default());
         let verdict = verdict.name();
         tracing::error!(%stage, %queue_id, verdict, "filter failed: {what}");
@@ -185,7 +146,7 @@ impl<F: Filter> Connection<F> {
 
     /// What a failure means at this stage. Where no verdict is due it is said at the next answered stage, and
     /// at rcpt of every recipient. The filter is out of the message either way.
-    fn fail_message(&mut self, work: &mut Work<F>, stage: Stage) -> Verdict {
+    pub(super) fn fail_message(&mut self, work: &mut Work<F>, stage: Stage) -> Verdict {
         let verdict = match &self.shared.options.on_failure {
             // Hardly a stage knows it.
             Verdict::Skip => Verdict::Continue,
@@ -203,25 +164,22 @@ impl<F: Filter> Connection<F> {
         if due { verdict } else { Verdict::Continue }
     }
 
-    /// Gives the verdict to the session, at end of message after the modifications.
-    async fn answer(&mut self, work: &mut Work<F>, stage: Stage, mut verdict: Verdict) -> Result<(), Lost> {
+    /// Says what was decided, at end of message after the modifications. A new body is left to be sent.
+    pub(super) fn answer(&mut self, work: &mut Work<F>, stage: Stage, mut verdict: Verdict) -> Option<Later> {
         if stage == Stage::EndOfMessage && matches!(verdict, Verdict::Continue | Verdict::Accept) {
             match self.modify(work) {
                 // What is wrong with modifications as a whole shows only now.
                 Err(error) => verdict = self.failed(work, stage, &error),
-                Ok(Some(body)) => {
-                    if let Err(error) = self.send_body(&body).await? {
-                        verdict = self.fail_message(work, stage);
-                        if !verdict.stops() {
-                            // Half of a new body is nothing to be delivered, whatever the policy says.
-                            verdict = Verdict::Tempfail;
-                        }
-                        self.log_failure(stage, &verdict, &error);
-                    }
-                }
+                Ok(Some(body)) => return Some(Later::Send(body, verdict)),
                 Ok(None) => {}
             }
         }
+        self.respond(work, stage, verdict);
+        None
+    }
+
+    /// Gives the verdict to the session.
+    pub(super) fn respond(&mut self, work: &mut Work<F>, stage: Stage, mut verdict: Verdict) {
         let early = stage.in_message() && stage != Stage::EndOfMessage && self.session.takes_verdict();
         if verdict == Verdict::Accept && early && work.message.transaction.is_changed() {
             work.turn = Turn::Accepted;
@@ -229,9 +187,10 @@ impl<F: Filter> Connection<F> {
             verdict = if stage == Stage::Body { Verdict::Skip } else { Verdict::Continue };
         }
         let refuses = verdict.stops();
-        match self.session.respond(verdict.clone()) {
+        let name = verdict.name();
+        match self.session.respond(verdict) {
             Ok(Sent::ContinueInstead) => {
-                tracing::warn!(%stage, "MTAs misbehave on {verdict} at this stage, continue was sent instead");
+                tracing::warn!(%stage, "MTAs misbehave on {name} at this stage, continue was sent instead");
             }
             Ok(_) => {
                 if let (Some(envelope), Stage::Rcpt, true) = (&mut self.envelope, stage, refuses) {
@@ -244,45 +203,33 @@ impl<F: Filter> Connection<F> {
                 self.session.respond(instead).expect("the verdict of a failure is known to every stage");
             }
         }
-        Ok(())
+        self.settle(work);
     }
 
-    /// Has the filter handle an event that the MTA waits for, or may wait for.
-    async fn call(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Ended<Reply> {
-        let Self { stream, session, filter, place, shared, held, envelope, header_macros, .. } = self;
-        let mut pending = std::mem::take(session.output());
-        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
-        let mut cx = Context::new(&mut work.message, &seen);
-        let ended = match call::guard(|| filter.now(&mut cx, event)) {
-            Ok(Now::Later(event)) => {
-                let around =
-                    around(stage, stream, session, &mut pending, &mut work.buf, held, shared, place.peer());
-                call::run(async { filter.on(&mut cx, event).await }, around).await
-            }
-            Ok(Now::Done(reply)) => Ended::Done(reply),
-            Err(text) => Ended::Panicked(text),
-        };
-        *session.output() = pending;
-        ended
-    }
-
-    /// Tells the filter something that is not answered.
-    async fn notify(&mut self, message: &mut MessageState<F::Message>, event: Event) {
+    /// Tells the filter something that is not answered. What it has to wait for is handed back.
+    pub(super) fn notify_now(
+        &mut self,
+        message: &mut MessageState<F::Message>,
+        event: Event,
+    ) -> Option<Event> {
         if self.dead {
-            return;
+            return None;
         }
         let name = event.name();
         let Self { session, filter, place, shared, envelope, header_macros, .. } = self;
         let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
         let mut cx = Context::new(message, &seen);
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
-            Ok(Now::Later(event)) => {
-                let handler = async { filter.on(&mut cx, event).await };
-                call::run_alone(handler, shared.options.stage_time).await
-            }
+            Ok(Now::Later(event)) => return Some(event),
             Ok(Now::Done(reply)) => Ended::Done(reply),
             Err(text) => Ended::Panicked(text),
         };
+        self.note_notified(name, ended);
+        None
+    }
+
+    /// Takes note of how the filter took something that is not answered.
+    pub(super) fn note_notified(&mut self, name: &'static str, ended: Ended<Reply>) {
         let what = match ended {
             Ended::Done(Ok(Verdict::Continue)) => return,
             Ended::Done(Ok(verdict)) => format!("it cannot have a verdict, {verdict} was dropped"),
@@ -300,7 +247,7 @@ impl<F: Filter> Connection<F> {
 }
 
 /// What a handler can look at now.
-fn surroundings<'a>(
+pub(super) fn surroundings<'a>(
     session: &'a FilterSession,
     peer: &'a Peer,
     envelope: Option<&'a Envelope>,
@@ -321,39 +268,9 @@ fn surroundings<'a>(
 }
 
 /// How long a handler may take.
-fn time(stage: Option<Stage>, options: &Options) -> Duration {
+pub(super) fn time(stage: Option<Stage>, options: &Options) -> Duration {
     match stage {
         Some(Stage::EndOfMessage) => options.end_of_message_time,
         _ => options.stage_time,
-    }
-}
-
-/// What goes on while something is done that the MTA waits for, or may wait for.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "they are parts of one connection, borrowed apart from each other"
-)]
-pub(super) fn around<'a>(
-    stage: Stage,
-    stream: &'a Stream,
-    session: &FilterSession,
-    pending: &'a mut Output,
-    buf: &'a mut BytesMut,
-    held: &'a mut Held,
-    shared: &'a Shared,
-    peer: &Peer,
-) -> Around<'a> {
-    let options = &shared.options;
-    Around {
-        stream,
-        pending,
-        buf,
-        held,
-        read_ahead: options.read_ahead,
-        limit: time(Some(stage), options),
-        progress: session.progress_frame().ok().map(|frame| (frame, options.progress_every)),
-        write_time: options.write_time,
-        shutdown: &shared.shutdown,
-        id: peer.id,
     }
 }

@@ -31,6 +31,9 @@ struct Content {
     abandoned: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// How many bytes each write brought.
+    #[cfg(test)]
+    writes: Vec<usize>,
 }
 
 impl Memory {
@@ -89,7 +92,16 @@ impl Memory {
             content.bytes.extend_from_slice(&slice[..slice.len().min(room)]);
         }
         wake(&mut content.reader);
-        Ok(content.bytes.len() - before)
+        let written = content.bytes.len() - before;
+        #[cfg(test)]
+        content.writes.push(written);
+        Ok(written)
+    }
+
+    /// How many bytes came with each write of the other end since this was asked last.
+    #[cfg(test)]
+    pub(crate) fn take_writes(&self) -> Vec<usize> {
+        std::mem::take(&mut self.incoming.lock().writes)
     }
 }
 

@@ -179,6 +179,25 @@ fn a_failure_that_is_not_answered_is_told_at_the_next_stage_that_is() {
 }
 
 #[test]
+fn a_filter_is_not_told_to_give_up_a_message_that_its_own_error_ended() {
+    for mode in BOTH {
+        for (stage, policy) in [
+            (Stage::Mail, OnFailure::Tempfail),
+            (Stage::Header, OnFailure::Reject),
+            (Stage::EndOfMessage, OnFailure::Tempfail),
+            (Stage::EndOfMessage, OnFailure::Accept),
+        ] {
+            let (_, [_, bad, ..]) = run(mode, policy, stage, Act::Fail("broken"));
+            assert!(!bad.contains(&"abort".to_owned()), "{policy} at {stage} in {mode:?}: {bad:?}");
+        }
+        let (_, [_, bad, ..]) = run(mode, OnFailure::Accept, Stage::Data, Act::Fail("broken"));
+        assert_eq!(bad.iter().filter(|event| *event == "abort").count(), 1, "it goes on without it: {bad:?}");
+        let (_, [_, bad, ..]) = run(mode, OnFailure::Accept, Stage::EndOfMessage, Act::Hang);
+        assert_eq!(bad.iter().filter(|event| *event == "abort").count(), 1, "it was at work: {bad:?}");
+    }
+}
+
+#[test]
 fn at_rcpt_a_failure_refuses_this_and_all_later_recipients_and_then_the_message() {
     for mode in BOTH {
         let (bad, _) = Probe::new(Needs::everything(), |_, event| match event {

@@ -152,6 +152,9 @@ fn every_client_address() {
         "IPv6:1.2.3.4",
         "0:0:0:0:0:0:0:1",
         "::1 ",
+        "unknown",
+        "Unknown",
+        "unknown ",
     ];
     let mut sessions = Vec::new();
     for family in *b"46LU5ul\0" {

@@ -1,10 +1,12 @@
 //! The list of differences: each one still occurs, exactly as it says.
 
+use std::path::Path;
+
 use tamis_libmilter_tests::library::Library;
 use tamis_libmilter_tests::probe::Probe;
 use tamis_libmilter_tests::rules::Rule;
 use tamis_libmilter_tests::script::{Callback, Script, status};
-use tamis_libmilter_tests::session::{Session, Setup, Turn};
+use tamis_libmilter_tests::session::{Manner, Session, Setup, Turn};
 use tamis_libmilter_tests::stock::bits;
 
 use crate::judged;
@@ -30,6 +32,13 @@ fn example(rule: Rule) -> Session {
         Rule::Unterminated => everything().letters("OC").sending([(b'H', &b"host"[..])]).letters("M"),
         Rule::UnterminatedArgument => {
             everything().letters("OCH").sending([(b'M', &b"<a@b>\0SIZE"[..])]).letters("R")
+        }
+        Rule::Unexamined => {
+            let setup = Setup::without([Callback::Helo]);
+            Session { setup, ..Session::new(wanting(0)) }
+                .letters("OC")
+                .sending([(b'H', &b"host"[..])])
+                .letters("M")
         }
         Rule::NamelessHeader => {
             everything().letters("OCHMR").sending([(b'L', &b"\0v\0x\0"[..])]).letters("L")
@@ -58,6 +67,9 @@ fn example(rule: Rule) -> Session {
         Rule::DoubleAbort => everything().letters("OCHM").sending([(b'H', &b""[..])]),
         Rule::AddressBeforeBlank => {
             everything().letters("O").sending([(b'C', &b"host\x004\0\x191.2.3.4 x\0"[..])]).letters("H")
+        }
+        Rule::UnknownAddress => {
+            everything().letters("O").sending([(b'C', &b"host\x004\0\0unknown\0"[..])]).letters("H")
         }
         Rule::ListsNotOffered => {
             let offer = [6, 0xff, 0x1f_ffff].map(u32::to_be_bytes).concat();
@@ -101,4 +113,43 @@ fn every_accepted_difference_still_occurs() {
         let [stock, ours] = Library::ALL.map(|library| Probe::start(library, &session.setup).run(&session));
         assert_ne!(stock, ours, "{rule:?}: there is no difference any more");
     }
+}
+
+#[test]
+fn every_accepted_difference_is_documented() {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/libmilter/DIFFERENCES.md");
+    let list = std::fs::read_to_string(list).expect("the library has a list");
+    for rule in Rule::ALL {
+        assert!(list.contains(&format!("\n| {} |", rule.documented())), "{rule:?} is not in DIFFERENCES.md");
+    }
+}
+
+/// The stock library has one table for all connections of a process, and ours none that is shared (§6.3).
+#[test]
+fn what_one_connection_switches_off_is_its_own() {
+    let off = Session::new(wanting(bits::NO_HEADERS | bits::NO_EOH | bits::NO_BODY)).letters("OCHMR");
+    // Whatever is wanted here, it is not that.
+    let plain = Session::new(wanting(0)).letters("OCHMRTE");
+    let [stock, ours] = Library::ALL.map(|library| {
+        let mut probe = Probe::start(library, &Setup::default());
+        let before = probe.run(&plain);
+        probe.run(&off);
+        (before, probe.run(&plain))
+    });
+    assert_ne!(stock.0, stock.1, "the stock library has mended its ways");
+    assert_eq!(ours.0, ours.1);
+}
+
+/// In steps, the stock library never reads what comes after quit-new-connection (§2.13).
+#[test]
+fn what_follows_on_quit_new_connection_is_read_whenever_it_comes() {
+    let mut session = everything().letters("OCHMRTLNBEKCHMR");
+    for turn in &mut session.turns {
+        turn.answered = turn.bytes[4] != b'K';
+    }
+    session.manner = Manner::Step;
+    let ours = Probe::start(Library::Ours, &Setup::default()).run(&session);
+    assert_eq!(ours.trouble, Vec::<String>::new(), "{ours}");
+    session.manner = Manner::Pour;
+    assert_eq!(Probe::start(Library::Stock, &Setup::default()).run(&session), ours);
 }

@@ -1,9 +1,12 @@
 //! clamav-milter, with a stand-in for clamd.
 
 use std::fs;
+use std::path::Path;
+use std::time::Instant;
 
 use tamis_libmilter_tests::library::Library;
 use tamis_libmilter_tests::milter::{Clamd, Message, Milter, Mta, mask, unpacked};
+use tamis_libmilter_tests::play::patience;
 
 use crate::{PLAIN, folder, recorded};
 
@@ -35,6 +38,7 @@ fn conversation(library: Library, action: &str) -> String {
     command.arg("-c").arg(&config);
     let mut milter = Milter::start(library, command, folder.path());
     clamd.wait_until_known();
+    wait_until_it_scans(&mut milter, &socket, &clamd);
     let mut mta = Mta::negotiate(milter.connect(&socket));
     mta.hello("client.example.com", "192.0.2.1");
     let forged = [("From", "alice@example.com"), ("X-Virus-Scanned", "forged"), ("X-Virus-Status", "Clean")];
@@ -53,4 +57,17 @@ fn conversation(library: Library, action: &str) -> String {
         assert!(milter.stop().success());
     }
     mask(&text, "\"clamav-milter ", &['"'])
+}
+
+/// Sends messages until one is scanned: a moment passes between the milter's first question to clamd and its belief in
+/// the answer.
+fn wait_until_it_scans(milter: &mut Milter, socket: &Path, clamd: &Clamd) {
+    let since = Instant::now();
+    while clamd.asked().is_empty() {
+        assert!(since.elapsed() < patience(), "clamav-milter scans nothing");
+        let mut mta = Mta::negotiate(milter.connect(socket));
+        mta.hello("client.example.com", "192.0.2.1");
+        mta.message(&PLAIN);
+        mta.quit();
+    }
 }

@@ -34,7 +34,7 @@ impl FilterSession {
             Step::Go | Step::Repeat => {}
         }
         self.count(kind, frame)?;
-        let mut command = match Command::decode(frame, self.rules) {
+        let mut command = match Command::decode_as(kind, frame.payload, self.rules) {
             Ok(command) => command,
             Err(fault) => {
                 if fault != Fault::MissingPayload && self.rules.abort_unreadable_sender {

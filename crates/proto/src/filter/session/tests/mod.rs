@@ -6,6 +6,7 @@ mod life;
 mod limits;
 mod negotiation;
 mod stream;
+mod verbatim;
 mod verdicts;
 
 use bytes::Buf;
@@ -17,6 +18,7 @@ use crate::event::Event;
 use crate::frame::Frame;
 
 /// A session with what it has received and not used yet.
+#[derive(Debug)]
 struct Filter {
     session: FilterSession,
     buf: Vec<u8>,
