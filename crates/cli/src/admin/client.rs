@@ -186,6 +186,6 @@ mod tests {
     fn who_is_in_the_way_is_named() {
         let root = barrier(Path::new("/proc/1/no-such-thing/admin.sock")).unwrap();
         assert_eq!(root.0, Path::new("/proc/1"));
-        assert!(root.1.contains(":") && root.1.contains("with mode 0555"), "{root:?}");
+        assert!(root.1.contains(':') && root.1.contains("with mode 0555"), "{root:?}");
     }
 }

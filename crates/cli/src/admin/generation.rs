@@ -6,19 +6,32 @@ use tamis::chain::OnFailure;
 use tamis::remote::Milter;
 
 use super::metrics::FilterCounts;
-use crate::config;
+use crate::config::{self, Config};
 
 /// What the daemon runs since it read its configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Configured {
-    /// Counts configurations from the start of the daemon, which has the first.
-    pub(crate) generation: u64,
     /// For how many messages the record is kept.
     pub(crate) history: u32,
     /// In the order of the chain.
     pub(crate) filters: Vec<Member>,
     /// Milters that are consulted, each with the name of its filter: all that is shown of them is their circuit breaker.
     pub(crate) milters: Vec<(String, Milter)>,
+}
+
+impl Configured {
+    /// What a configuration says.
+    pub(crate) fn of(config: &Config) -> Self {
+        let milters = config.members.iter().filter_map(|member| {
+            let milter = member.plan.milter()?;
+            Some((member.name.clone(), milter.clone()))
+        });
+        Self {
+            history: config.sections.admin.history,
+            filters: config.members.iter().map(Member::from).collect(),
+            milters: milters.collect(),
+        }
+    }
 }
 
 /// A filter of the configuration.
@@ -44,6 +57,7 @@ impl From<&config::Member> for Member {
 /// A configuration in use.
 #[derive(Debug, Default)]
 pub(super) struct Generation {
+    /// Counts configurations from the start of the daemon, which has the first.
     pub(super) number: u64,
     pub(super) filters: Vec<Counted>,
     pub(super) milters: Vec<(String, Milter)>,
@@ -59,13 +73,13 @@ pub(super) struct Counted {
 impl Generation {
     /// The next one: filters that stay keep what was counted about them.
     pub(super) fn next(&self, configured: Configured) -> Self {
-        let Configured { generation, filters, milters, .. } = configured;
+        let Configured { filters, milters, .. } = configured;
         let filters = filters.into_iter().map(|member| {
             let old = self.filters.iter().find(|old| old.is(&member.name, member.dry_run));
             let counts = old.map_or_else(Arc::default, |old| old.counts.clone());
             Counted { member: Arc::new(member), counts }
         });
-        Self { number: generation, filters: filters.collect(), milters }
+        Self { number: self.number + 1, filters: filters.collect(), milters }
     }
 
     /// A filter by its place in the chain and its name. Messages of an older configuration may have it elsewhere, or have

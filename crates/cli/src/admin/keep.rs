@@ -225,11 +225,10 @@ pub(super) fn kind(verdict: &Verdict) -> record::Kind {
         Verdict::Continue => record::Kind::Continue,
         Verdict::Accept => record::Kind::Accept,
         Verdict::Reject => record::Kind::Reject,
-        Verdict::Tempfail => record::Kind::Tempfail,
         Verdict::Discard => record::Kind::Discard,
         Verdict::Skip => record::Kind::Skip,
         Verdict::Reply(reply) if reply.code() >= 500 => record::Kind::Reject,
-        Verdict::Reply(_) => record::Kind::Tempfail,
+        Verdict::Tempfail | Verdict::Reply(_) => record::Kind::Tempfail,
     }
 }
 
@@ -304,6 +303,6 @@ mod tests {
     #[test]
     fn times_are_shown_to_the_microsecond() {
         assert_eq!(ms(Duration::from_nanos(1_234_567)).to_string(), "1.235");
-        assert_eq!(ms(Duration::from_secs(300)).to_string(), "300000");
+        assert_eq!(ms(Duration::from_mins(5)).to_string(), "300000");
     }
 }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The daemon makes one [`State`], which lives as long as the process, tells it what it runs (`configured`,
-//! `reload_failed`, `set_ready`), has every chain tell it about messages, and runs [`serve`] beside the server of MTAs.
+//! `reload_failed`, `set_ready`), has every chain tell it about messages and every server count in its counters, and
+//! runs [`serve`] beside them. `docs/monitoring.md` is the page for users.
 
 pub(crate) mod client;
 mod generation;
@@ -25,5 +26,5 @@ mod tests;
 pub(crate) use generation::{Configured, Member};
 pub(crate) use http::serve;
 pub(crate) use listen::Listeners;
-pub(crate) use routes::ReloadSender;
+pub(crate) use routes::{Asked, ReloadSender};
 pub(crate) use state::State;

@@ -1,11 +1,12 @@
 //! The record of a message as it is shown: what `tamis explain --json` prints.
 //!
-//! Names of fields stay as they are; there may be more of them one day. `docs/explain.md` describes them.
+//! Names of fields stay as they are; there may be more of them one day. `docs/monitoring.md` describes them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Records, and of how many messages there are any.
+#[expect(clippy::struct_field_names, reason = "names in JSON")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Records {
     /// How many are kept.
@@ -36,6 +37,7 @@ pub(crate) struct Record {
     pub(crate) conflicts_left_out: usize,
 }
 
+#[expect(clippy::struct_field_names, reason = "names in JSON")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     pub(crate) stage: String,

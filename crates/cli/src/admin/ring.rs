@@ -138,7 +138,9 @@ mod tests {
 
     fn ring(history: u32, ids: &[&str]) -> Ring {
         let mut ring = Ring::new(history);
-        ids.iter().for_each(|id| ring.push(kept(id)));
+        for id in ids {
+            ring.push(kept(id));
+        }
         ring
     }
 

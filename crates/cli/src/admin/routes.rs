@@ -17,9 +17,11 @@ use super::record::{Problem, Reloaded};
 use super::ring::{MAX_SHOWN, Wanted};
 use super::state::State;
 
-/// Asks the daemon to read its configuration again; it answers with what was found in it, as an error if the old one
-/// stays.
-pub(crate) type ReloadSender = mpsc::Sender<oneshot::Sender<Result<String, String>>>;
+/// Asks the daemon to read its configuration again.
+pub(crate) type ReloadSender = mpsc::Sender<Asked>;
+
+/// Who asked, and is told what was found in the configuration; as an error if the old one stays.
+pub(crate) type Asked = oneshot::Sender<Result<String, String>>;
 
 /// What a request is answered with.
 pub(super) type Page = Full<Bytes>;

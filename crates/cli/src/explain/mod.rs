@@ -128,11 +128,7 @@ impl Args {
             None => format!("no message has {what}: there was none since the daemon started"),
             Some(since) => {
                 let since = words::when(*since, &TimeZone::system());
-                let most = if kept == history {
-                    format!(", which is as many as `history` lets")
-                } else {
-                    String::new()
-                };
+                let most = if kept == history { ", which is as many as `history` lets" } else { "" };
                 format!("no message has {what}: {kept} are known, since {since}{most}")
             }
         }

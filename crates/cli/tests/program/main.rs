@@ -1,5 +1,6 @@
 //! Tests that run the program itself.
 
+mod admin;
 mod bench;
 mod bench_hostile;
 mod chain;

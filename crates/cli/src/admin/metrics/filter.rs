@@ -109,7 +109,9 @@ mod tests {
             Edit::Quarantine { reason: none },
         ];
         let counts = FilterCounts::default();
-        edits.iter().for_each(|edit| counts.edit(edit.name()));
+        for edit in &edits {
+            counts.edit(edit.name());
+        }
         assert_eq!(counts.edits().collect::<Vec<_>>(), EDITS.map(|name| (name, 1)));
     }
 }

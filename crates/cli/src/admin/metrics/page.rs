@@ -152,8 +152,11 @@ fn of(filter: &Counted) -> [(&'static str, &str); 2] {
     [("filter", &filter.member.name), ("dry_run", if filter.member.dry_run { "true" } else { "false" })]
 }
 
+/// A number of a circuit breaker.
+type Of = fn(&Breaker) -> u64;
+
 fn breakers(generation: &Generation, writer: &mut Writer<'_>) -> fmt::Result {
-    let each = |of: fn(&Breaker) -> u64| {
+    let each = |of: Of| {
         generation.milters.iter().map(move |(name, milter)| ([("milter", &**name)], of(milter.breaker())))
     };
     writer.gauge(
@@ -175,7 +178,7 @@ fn breakers(generation: &Generation, writer: &mut Writer<'_>) -> fmt::Result {
         "Failures of a milter since it last did what it should.",
         each(|breaker| breaker.failures_in_a_row().into()),
     )?;
-    let counters: [(&str, &str, fn(&Breaker) -> u64); 4] = [
+    let counters: [(&str, &str, Of); 4] = [
         ("tamis_breaker_attempts", "Connections that went to a milter.", |breaker| breaker.counts().attempts),
         ("tamis_breaker_failures", "Connections on which a milter failed.", |breaker| {
             breaker.counts().failures

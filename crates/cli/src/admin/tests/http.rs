@@ -201,7 +201,7 @@ async fn requests_that_are_too_long_or_none_are_refused() {
     let shown = Shown::new();
     let long = shown.tcp(&format!("GET /{}", "x".repeat(20_000))).await;
     assert!((400..500).contains(&long.status), "{long:?}");
-    let many: String = (0..100).map(|number| format!("\r\nX-{number}: x")).collect();
+    let many = "\r\nX-Other: x".repeat(100);
     let mut stream = TcpStream::connect(shown.address).await.unwrap();
     stream.write_all(format!("GET /metrics HTTP/1.1{many}\r\n\r\n").as_bytes()).await.unwrap();
     assert_eq!(read(stream).await.status, 431);

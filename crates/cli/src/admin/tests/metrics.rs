@@ -86,6 +86,23 @@ fn verdicts_times_edits_and_failures_are_counted_by_filter() {
 }
 
 #[test]
+fn every_metric_is_in_the_documentation() {
+    let documentation = include_str!("../../../../../docs/monitoring.md");
+    let state = state(members());
+    let milters = vec![("scan".to_owned(), Milter::new("unix:/no/such/socket".parse().unwrap()))];
+    state.configured(Configured { history: 100, filters: members(), milters });
+    state.message(&eventful());
+    for Family { name, kind, .. } in read(&state).1 {
+        let suffix = match &*kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        assert!(documentation.contains(&format!("`{name}{suffix}`")), "{name}{suffix}");
+    }
+}
+
+#[test]
 fn filters_that_were_not_asked_have_taken_no_time() {
     let state = state(members());
     let mut idle = filter("access");
@@ -144,7 +161,7 @@ fn filters_that_stay_keep_their_counts_over_reloads() {
     // One is gone, one is new, one is in another place and one counts from now on.
     let mut filters = vec![member("new", "log", OnFailure::Accept)];
     filters.extend(members().into_iter().skip(1).map(|member| super::Member { dry_run: false, ..member }));
-    state.configured(Configured { generation: 2, history: 100, filters, milters: Vec::new() });
+    state.configured(Configured { history: 100, filters, milters: Vec::new() });
     shows(
         &state,
         r#"
@@ -175,7 +192,7 @@ fn circuit_breakers_are_shown_by_milter() {
     let milter = Milter::with_options("scan", "unix:/no/such/socket".parse().unwrap(), options);
     let state = Arc::new(State::new(10));
     let milters = vec![("scan".to_owned(), milter.clone())];
-    state.configured(Configured { generation: 1, milters, ..Configured::default() });
+    state.configured(Configured { milters, ..Configured::default() });
     shows(
         &state,
         r#"

@@ -45,7 +45,7 @@ fn members() -> Vec<Member> {
 
 fn state(filters: Vec<Member>) -> Arc<State> {
     let state = State::new(100);
-    state.configured(Configured { generation: 1, history: 100, filters, milters: Vec::new() });
+    state.configured(Configured { history: 100, filters, milters: Vec::new() });
     Arc::new(state)
 }
 

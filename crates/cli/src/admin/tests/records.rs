@@ -107,7 +107,7 @@ fn what_is_kept_of_one_message_is_bounded() {
 #[test]
 fn filters_that_the_configuration_has_no_more_are_shown_without_their_type() {
     let state = state(members());
-    state.configured(Configured { generation: 2, history: 100, ..Configured::default() });
+    state.configured(Configured { history: 100, ..Configured::default() });
     state.message(&passed("a"));
     assert_eq!(only(&state).filters[0].kind, None);
 }
