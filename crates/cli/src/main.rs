@@ -11,6 +11,7 @@ mod exit;
 mod explain;
 mod log;
 mod man;
+mod mta;
 mod reload;
 mod send;
 mod serve;

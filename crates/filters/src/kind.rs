@@ -94,7 +94,12 @@ pub struct Entry {
 pub type Ready = Box<dyn FnOnce(&mut Build) -> Option<Plan> + Send>;
 
 /// All kinds of filters, in the order in which documentation shows them.
-pub const ALL: &[Entry] = &[Entry::of::<crate::headers::Settings>(), Entry::of::<crate::milter::Settings>()];
+pub const ALL: &[Entry] = &[
+    Entry::of::<crate::log::Settings>(),
+    Entry::of::<crate::headers::Settings>(),
+    Entry::of::<crate::policy::Settings>(),
+    Entry::of::<crate::milter::Settings>(),
+];
 
 impl Entry {
     /// The entry of a kind.

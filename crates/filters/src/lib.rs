@@ -17,7 +17,9 @@ pub mod config;
 pub mod headers;
 pub mod kind;
 pub mod lists;
+pub mod log;
 pub mod milter;
+pub mod policy;
 mod template;
 #[cfg(test)]
 mod testing;

@@ -45,6 +45,23 @@ const NAMES: [(&str, Value); 13] = [
 ];
 
 impl Value {
+    /// Most recipients that are listed.
+    pub(crate) const MOST_RECIPIENTS: usize = 50;
+
+    /// The names of all but macros.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(name, _)| *name)
+    }
+
+    /// Its name as it is written in a configuration.
+    pub(crate) fn name(&self) -> Cow<'static, str> {
+        match self {
+            Self::Macro(name) if fact(name).is_some() => name.to_string().into(),
+            Self::Macro(name) => format!("macro:{name}").into(),
+            value => NAMES.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name).into(),
+        }
+    }
+
     /// Looks up a name: one of its own, a macro that is known (`i`, `auth_authen`), or `macro:NAME` for any other.
     pub(crate) fn find(name: &str) -> Option<Self> {
         if let Some((_, value)) = NAMES.iter().find(|(known, _)| *known == name) {
@@ -60,7 +77,7 @@ impl Value {
     /// As [`find`](Self::find), with what to write instead.
     pub(crate) fn named(name: &str) -> Result<Self, String> {
         Self::find(name).ok_or_else(|| {
-            let names: Vec<_> = NAMES.iter().map(|(name, _)| format!("{{{name}}}")).collect();
+            let names: Vec<_> = Self::names().map(|name| format!("{{{name}}}")).collect();
             format!(
                 "nothing is known as {{{name}}}: write a macro as {{macro:NAME}}, or one of {}",
                 names.join(", ")
@@ -86,7 +103,8 @@ impl Value {
             Self::Sender => envelope.sender().map(|sender| sender.address().mailbox().into()),
             Self::SenderDomain => envelope.sender().and_then(|sender| sender.domain()).map(text),
             Self::Recipients => {
-                let all: Vec<_> = envelope.recipients().map(|to| to.address().mailbox()).collect();
+                let recipients = envelope.recipients().take(Self::MOST_RECIPIENTS);
+                let all: Vec<_> = recipients.map(|to| to.address().mailbox()).collect();
                 Some(all.join(&b", "[..]).into())
             }
             Self::RecipientCount => Some(own(envelope.recipients().count().to_string())),

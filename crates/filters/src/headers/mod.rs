@@ -89,7 +89,7 @@ pub struct Rule {
 
     /// Adds a field at the end of the header: `"Name: value"`. In values, `{queue_id}`, `{mta}`, `{daemon}`,
     /// `{client}`, `{client_ip}`, `{client_name}`, `{helo}`, `{tls}`, `{user}`, `{sender}`, `{sender_domain}`,
-    /// `{recipients}` and `{recipient_count}` stand for what is known of the message, `{i}` and `{macro:NAME}` for
+    /// `{recipients}` (the first 50) and `{recipient_count}` stand for what is known of the message, `{i}` and `{macro:NAME}` for
     /// macros of the MTA. With `header`, `$$` is a dollar sign; `{{` and `}}` are braces. A field without a value is not added.
     #[schemars(extend("examples" = ["Message-ID: <{queue_id}@{mta}>"]))]
     pub add: Option<String>,

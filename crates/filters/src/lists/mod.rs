@@ -35,9 +35,11 @@ mod patterns;
 
 pub use addresses::Addresses;
 pub use domains::Domains;
+pub(crate) use domains::{canonical, name_of, parents};
 pub use dynamic::looks_dynamic;
 pub use entries::{Entries, List};
 pub use file::{Lines, ReadLines, Refreshed, Watched};
 pub use networks::Networks;
+pub(crate) use networks::{network, prefix};
 pub use patterns::{Patterns, Words};
-pub(crate) use patterns::{glob, regex};
+pub(crate) use patterns::{glob, lower, regex};
