@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod exit;
 mod explain;
+mod init;
 mod log;
 mod man;
 mod mta;
@@ -41,6 +42,7 @@ enum Command {
     Send(Box<send::Args>),
     Bench(Box<bench::Args>),
     Config(config::Args),
+    Init(init::Args),
     Reload(reload::Args),
     Explain(explain::Args),
     Completions(completions::Args),
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Send(args) => send::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -27,6 +27,7 @@ pub(super) struct Common {
     name: Option<String>,
     /// What it is: see below.
     #[serde(rename = "type")]
+    #[expect(dead_code, reason = "it is read before, and here for the schema and where it is missing")]
     kind: String,
     /// For which messages it is asked; without this, for all. What can be said: see `when` below.
     when: Option<When>,

@@ -94,10 +94,6 @@ impl Findings {
         self.0.iter().filter(|finding| finding.weight == weight).count()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether the configuration can be run.
     pub(crate) fn is_sound(&self) -> bool {
         self.count(Weight::Mistake) == 0

@@ -8,6 +8,7 @@
 //!
 //! The doc comment of a field is its help: the commented example, the reference and the JSON schema are made of it.
 
+mod against;
 mod command;
 mod example;
 mod filters;

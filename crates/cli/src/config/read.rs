@@ -21,8 +21,16 @@ pub(crate) struct Config {
     pub(crate) members: Vec<Member>,
 }
 
+/// What else is asked of a configuration that can be run.
+type Compare<'c> = &'c mut dyn FnMut(&Config, &mut Build);
+
 /// Reads a configuration. There is none if a mistake is among the findings.
 pub(crate) fn read(source: &Source) -> (Option<Config>, Findings) {
+    read_and(source, &mut |_, _| ())
+}
+
+/// As [`read`], and has what it read compared with something else.
+pub(super) fn read_and(source: &Source, compare: Compare<'_>) -> (Option<Config>, Findings) {
     let mut findings = Findings::default();
     let (mut root, errors) = DeTable::parse_recoverable(&source.text);
     if !errors.is_empty() {
@@ -42,7 +50,13 @@ pub(crate) fn read(source: &Source) -> (Option<Config>, Findings) {
     filters::check(&filters, sections.as_ref(), &mut findings);
     let sections = sections.filter(|_| findings.is_sound());
     let members = filters.into_iter().filter_map(|filter| filter.member).collect();
-    (sections.map(|sections| Config { sections, members }), findings)
+    let config = sections.map(|sections| Config { sections, members });
+    if let Some(config) = &config {
+        let mut build = Build::new(source.folder());
+        compare(config, &mut build);
+        findings.take(build, &root);
+    }
+    (config, findings)
 }
 
 /// Reads a table as a type. What is wrong in it is noted and taken out, and the rest tried again, so that every mistake

@@ -3,5 +3,5 @@
 mod postfix;
 mod sendmail;
 
-pub(crate) use postfix::{NotPostfix, Postfix};
+pub(crate) use postfix::Postfix;
 pub(crate) use sendmail::Sendmail;

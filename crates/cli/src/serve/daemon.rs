@@ -45,9 +45,8 @@ struct Reloads {
     send: admin::ReloadSender,
 }
 
-#[derive(Default)]
 struct Older {
-    /// The number of the current one, from 0.
+    /// The number of the current one, from 1.
     number: u64,
     shutdowns: Vec<Shutdown>,
     tasks: JoinSet<Result<Result<(), ServeError>, JoinError>>,
@@ -112,7 +111,17 @@ impl Daemon {
             (listeners, tokio::spawn(serving))
         });
         let reloads = Reloads { requests: reloads, send };
-        Self { file, levels, passed, state, reloads, admin, signals, current, older: Older::default() }
+        Self {
+            file,
+            levels,
+            passed,
+            state,
+            reloads,
+            admin,
+            signals,
+            current,
+            older: Older { number: 1, shutdowns: Vec::new(), tasks: JoinSet::new() },
+        }
     }
 
     /// Serves until it is told to end.

@@ -209,7 +209,7 @@ fn begin_with(file: &Path, args: &Args) -> Result<Daemon> {
     findings.lines(&source).iter().for_each(|line| tracing::warn!("{line}"));
     let admin = &config.sections.admin;
     let state = Arc::new(State::new(admin.history));
-    state.configured(daemon::configured(&config, 0));
+    state.configured(daemon::configured(&config, 1));
     let mut setup = Setup::of_config(&config, state.clone())?;
     let signals = Signals::catch()?;
     limits::raise_open_files(setup.options.max_connections, "max_connections");
@@ -218,7 +218,16 @@ fn begin_with(file: &Path, args: &Args) -> Result<Daemon> {
     let specs: Vec<_> = sockets.listeners().iter().map(address).collect();
     hint::log(&specs);
     let user = Somebody::of(&config.sections.process)?;
-    let listeners = admin::Listeners::bind(admin, user.owner()).map_err(|error| anyhow!(error))?;
+    let listeners = match admin::Listeners::bind(admin, user.owner()) {
+        // Nobody asked for it: a daemon of somebody who is not root can do without.
+        Err(error) if admin.socket == config::Admin::default().socket => {
+            tracing::warn!("{error}: there is no `tamis explain` and no `tamis reload`");
+            let metrics = config::Admin { socket: String::new(), ..admin.clone() };
+            admin::Listeners::bind(&metrics, user.owner())
+        }
+        listeners => listeners,
+    };
+    let listeners = listeners.map_err(|error| anyhow!(error))?;
     if let Some(address) = listeners.metrics_address() {
         tracing::info!(%address, "metrics");
     }

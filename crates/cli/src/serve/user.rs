@@ -52,7 +52,7 @@ impl Somebody {
         if let Some(gid) = gid {
             match &name {
                 Some(name) => {
-                    initgroups(name, gid).map_err(fail("a member of the user's groups".to_owned()))?
+                    initgroups(name, gid).map_err(fail("a member of the user's groups".to_owned()))?;
                 }
                 None => setgroups(&[gid]).map_err(fail("a member of no other group".to_owned()))?,
             }

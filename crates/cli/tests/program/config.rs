@@ -182,5 +182,5 @@ fn the_page_in_the_documentation_is_the_one_that_is_printed() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
     let written = fs::read_to_string(page).unwrap();
     let printed = run(["config", "reference"]).stdout;
-    assert_eq!(written, printed, "write it again: tamis config reference > docs/configuration.md");
+    assert!(written == printed, "write it again: tamis config reference > docs/configuration.md");
 }

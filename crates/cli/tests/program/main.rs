@@ -8,6 +8,7 @@ mod common;
 mod config;
 mod daemon;
 mod limits;
+mod machine;
 mod others;
 mod plain;
 mod send;
