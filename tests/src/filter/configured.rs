@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 
 use serde::Deserialize;
 use tamis::chain::{Chain, Condition};
@@ -25,7 +26,7 @@ use crate::host::EventLog;
 pub struct Configured {
     members: Vec<Member>,
     /// The files of their lists.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 #[derive(Debug)]
@@ -69,7 +70,12 @@ impl Configured {
             let (Some(plan), []) = (plan, &remarks[..]) else { return Err(texts(&filter.name, &remarks)) };
             members.push(Member { name: filter.name, plan, condition });
         }
-        Ok(Self { members, _folder: folder })
+        Ok(Self { members, folder })
+    }
+
+    /// Where relative paths in the configuration are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A chain of them, for a connection.

@@ -142,7 +142,8 @@ fn empty(mode: Mode) -> Chain {
     }
 }
 
-/// Runs filters that are configured, whatever the script, as a chain.
+/// Runs filters that are configured, as a chain. A script that does something is a milter that they can ask, at the
+/// socket `milter.sock` beside the configuration.
 #[derive(Debug)]
 pub struct ConfiguredHost(Configuration);
 
@@ -154,10 +155,11 @@ impl ConfiguredHost {
 }
 
 impl FilterHost for ConfiguredHost {
-    fn start(&self, _: &Script, listen: &Listen) -> Box<dyn RunningFilter> {
+    fn start(&self, script: &Script, listen: &Listen) -> Box<dyn RunningFilter> {
         let configured = Configured::build(&self.0).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let mut server = ConfiguredServer {
             configured: Arc::new(configured),
+            script: Arc::new(script.clone()),
             log: EventLog::default(),
             listen: listen.clone(),
             running: None,
@@ -170,7 +172,8 @@ impl FilterHost for ConfiguredHost {
 /// Filters that are configured, being served.
 struct ConfiguredServer {
     configured: Arc<Configured>,
-    /// What they write into the log.
+    script: Arc<Script>,
+    /// What they write into the log, and what the milter saw.
     log: EventLog,
     listen: Listen,
     running: Option<Serving>,
@@ -191,6 +194,10 @@ impl RunningFilter for ConfiguredServer {
         assert!(self.running.is_none(), "restarted while it runs");
         let mut serving = Serving::logging(&self.log);
         let configured = self.configured.clone();
+        if !self.script.rules.is_empty() {
+            let socket = behind(configured.folder(), "milter");
+            serving.add_script(&self.script, &self.log, options([&*self.script], None), socket);
+        }
         serving.add(move |_: &Peer| configured.chain(), Options::default(), spec(&self.listen));
         self.running = Some(serving);
     }
