@@ -98,6 +98,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<crate::log::Settings>(),
     Entry::of::<crate::headers::Settings>(),
     Entry::of::<crate::policy::Settings>(),
+    Entry::of::<crate::remember::Settings>(),
     Entry::of::<crate::milter::Settings>(),
 ];
 

@@ -20,6 +20,7 @@ pub mod lists;
 pub mod log;
 pub mod milter;
 pub mod policy;
+pub mod remember;
 mod template;
 #[cfg(test)]
 mod testing;

@@ -44,8 +44,7 @@ impl Check {
     pub fn holds(&self, envelope: &Envelope, facts: Facts<'_>) -> bool {
         match &self.0 {
             Node::Client(list) => {
-                let address = envelope.client().and_then(Client::ip);
-                address.is_some_and(|address| list.any(|networks| networks.contains(address)))
+                envelope.client().and_then(Client::ip).is_some_and(|address| list.contains(address))
             }
             Node::ClientName(list) => {
                 let name = envelope.client().and_then(Client::name);
@@ -60,17 +59,14 @@ impl Check {
             Node::User(list) => facts.auth_user().is_some_and(|user| list.any(|users| users.contains(user))),
             Node::Tls => facts.is_tls(),
             Node::Daemon(name) => facts.daemon_name() == Some(name),
-            Node::Sender(list) => {
-                let sender = envelope.sender();
-                sender.is_some_and(|sender| list.any(|senders| senders.contains(sender.address())))
-            }
+            Node::Sender(list) => envelope.sender().is_some_and(|sender| list.contains(sender.address())),
             Node::SenderDomain(list) => {
                 let domain = envelope.sender().and_then(|sender| sender.domain());
                 domain.is_some_and(|domain| list.any(|domains| domains.contains(domain)))
             }
             Node::Recipient(list) => {
                 let mut recipients = envelope.recipients();
-                recipients.any(|to| list.any(|recipients| recipients.contains(to.address())))
+                recipients.any(|to| list.contains(to.address()))
             }
             Node::RecipientDomain(list) => {
                 let mut domains = envelope.recipients().filter_map(|to| to.domain());

@@ -35,7 +35,7 @@ pub use check::Check;
 #[schemars(rename = "Condition", extend("examples" = [{ "authenticated": false, "not": { "client": ["192.0.2.0/24", "file:friends"] } }]))]
 pub struct When {
     /// The client's address is in one of these networks: addresses, networks such as `192.0.2.0/24`, ranges such as
-    /// `192.0.2.10-192.0.2.20`, `file:NAME`. A client without an address is in none.
+    /// `192.0.2.10-192.0.2.20`, `file:NAME`, `remembered:NAME`. A client without an address is in none.
     #[schemars(extend("examples" = [["192.0.2.0/24", "2001:db8::/32", "file:friends"]]))]
     pub client: Option<Entries>,
 
@@ -69,7 +69,8 @@ pub struct When {
     pub daemon: Option<Names>,
 
     /// The sender's address is one of these: `joe@example.com`, `joe@` at any domain, `example.com`, `.example.com`
-    /// with all below it, `<>` for the null sender, wildcards, `/regex/`, `file:NAME`.
+    /// with all below it, `<>` for the null sender, wildcards, `/regex/`, `file:NAME`, and `remembered:NAME` for
+    /// those in the file of a filter of type `remember`.
     #[schemars(extend("examples" = [["<>", "*-bounces@example.com"]]))]
     pub sender: Option<Entries>,
 

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tamis::message::Address;
 
 use super::domains::{Domains, canonical, name_of};
+use super::expiring::is_key;
 use super::file::ReadLines;
 use super::patterns::{Patterns, Sources, lower};
 
@@ -57,8 +58,17 @@ pub struct Draft {
     sources: Sources,
 }
 
+/// An address as it is remembered: without quotes, in lower case, with A-labels. None for the null sender, and for what
+/// is none.
+pub(crate) fn key_of(address: &Address) -> Option<String> {
+    let local = lower(address.local_part().to_str().ok()?);
+    let domain = address.domain().and_then(canonical)?;
+    Some(format!("{local}@{domain}")).filter(|key| !local.is_empty() && is_key(key))
+}
+
 impl ReadLines for Addresses {
     type Draft = Draft;
+    const REMEMBERED: bool = true;
 
     fn add(draft: &mut Draft, entry: &str) -> Result<(), String> {
         if entry == "<>" {

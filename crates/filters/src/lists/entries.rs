@@ -2,13 +2,18 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use tamis::message::Address;
 
-use super::file::{Lines, ReadLines, Watched};
+use super::addresses::{Addresses, key_of};
+use super::expiring::Expiring;
+use super::file::{FileErrors, Lines, ReadLines, Watched};
+use super::networks::Networks;
 use crate::config::Build;
 
 /// A list as a configuration has it: an array of strings, or one string.
@@ -24,6 +29,7 @@ pub struct Entries {
 pub struct List<T> {
     inline: T,
     files: Vec<Arc<Watched<T>>>,
+    remembered: Vec<Arc<Expiring>>,
 }
 
 impl Entries {
@@ -47,30 +53,31 @@ impl Entries {
 impl<T: ReadLines> List<T> {
     /// Makes it of what a configuration has. Reads the files.
     pub fn build(entries: &Entries, build: &mut Build) -> Option<Self> {
-        let (mut lines, mut files) = (Lines::<T>::default(), Vec::new());
+        let (mut lines, mut files, mut remembered) = (Lines::<T>::default(), Vec::new(), Vec::new());
         let mut sound = true;
         if entries.texts.is_empty() {
             build.warning("the list is empty: nothing is in it");
         }
-        entries.each(build, |build, text| match text.strip_prefix("file:") {
-            Some(name) => match Watched::open(build.file(name.trim())) {
-                Ok(file) => files.push(Arc::new(file)),
-                Err(errors) => {
-                    sound = false;
-                    for error in errors.iter() {
-                        build.mistake(error);
-                    }
+        entries.each(build, |build, text| {
+            let (file, known) = (text.strip_prefix("file:"), text.strip_prefix("remembered:"));
+            let taken = match (file, known.filter(|_| T::REMEMBERED)) {
+                (Some(name), _) => {
+                    Watched::open(build.file(name.trim())).map(|file| files.push(Arc::new(file)))
                 }
-            },
-            None => {
-                if let Err(error) = lines.add(text.trim()) {
-                    sound = false;
+                (None, Some(name)) => {
+                    Expiring::open(build.file(name.trim())).map(|known| remembered.push(known))
+                }
+                (None, None) => lines.add(text.trim()).map_err(FileErrors::from),
+            };
+            if let Err(errors) = taken {
+                sound = false;
+                for error in errors.iter() {
                     build.mistake(error);
                 }
             }
         });
         let inline = build.ok(lines.finish())?;
-        sound.then_some(Self { inline, files })
+        sound.then_some(Self { inline, files, remembered })
     }
 
     /// What is found first: in the configuration itself, then in the files in their order.
@@ -81,6 +88,28 @@ impl<T: ReadLines> List<T> {
     /// Whether it is found anywhere.
     pub fn any(&self, mut look: impl FnMut(&T) -> bool) -> bool {
         self.find(|part| look(part).then_some(())).is_some()
+    }
+}
+
+impl List<Networks> {
+    /// Whether the address is in the list.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let key = || address.to_canonical().to_string();
+        self.any(|networks| networks.contains(address)) || self.remembers(|| Some(key()))
+    }
+}
+
+impl List<Addresses> {
+    /// Whether the address is in the list.
+    pub fn contains(&self, address: &Address) -> bool {
+        self.any(|addresses| addresses.contains(address)) || self.remembers(|| key_of(address))
+    }
+}
+
+impl<T> List<T> {
+    fn remembers(&self, key: impl Fn() -> Option<String>) -> bool {
+        !self.remembered.is_empty()
+            && key().is_some_and(|key| self.remembered.iter().any(|known| known.contains(&key)))
     }
 }
 
@@ -134,7 +163,7 @@ impl<const N: usize> From<[&str; N]> for Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lists::{Domains, Networks};
+    use crate::lists::Domains;
 
     fn remarks(build: Build) -> Vec<String> {
         build.into_remarks().iter().map(|remark| format!("{}: {}", remark.path, remark.text)).collect()

@@ -17,6 +17,9 @@ pub trait ReadLines: Sized + Send + Sync + 'static {
     /// What it is while more may come.
     type Draft: Default;
 
+    /// Whether `remembered:NAME` can be an entry of a list of these; see [`Expiring`](super::Expiring).
+    const REMEMBERED: bool = false;
+
     /// Whether `#` begins a comment behind an entry, too.
     const COMMENTS_BEHIND: bool = true;
 
@@ -69,7 +72,7 @@ pub struct FileErrors(Vec<String>);
 
 /// What tells one version of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     file: (u64, u64),
     size: u64,
     modified: (i64, i64),
@@ -161,14 +164,14 @@ impl<T: ReadLines> Watched<T> {
         let path = path.into();
         let (stamp, loaded) = read(&path);
         let current = ArcSwap::from_pointee(loaded?);
-        Ok(Self { path, current, due: AtomicU64::new(after_now()), seen: Mutex::new(stamp) })
+        Ok(Self { path, current, due: AtomicU64::new(from_now(EVERY)), seen: Mutex::new(stamp) })
     }
 
     /// What is known of the file now. Where it is time to look at it again, somebody else does.
     pub fn current(self: &Arc<Self>) -> Guard<Arc<T>> {
         let due = self.due.load(Ordering::Relaxed);
         if due <= clock()
-            && self.due.compare_exchange(due, after_now(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && self.due.compare_exchange(due, from_now(EVERY), Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
             let this = self.clone();
             match Handle::try_current() {
@@ -214,6 +217,12 @@ impl FileErrors {
     }
 }
 
+impl From<String> for FileErrors {
+    fn from(error: String) -> Self {
+        Self(vec![error])
+    }
+}
+
 impl fmt::Display for FileErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("; "))
@@ -229,7 +238,7 @@ impl<T> fmt::Debug for Watched<T> {
 }
 
 /// Reads a file, and says which version of it.
-fn read<T: ReadLines>(path: &Path) -> (Option<Stamp>, Result<T, FileErrors>) {
+pub(super) fn read<T: ReadLines>(path: &Path) -> (Option<Stamp>, Result<T, FileErrors>) {
     let mut stamp = None;
     let text = (|| {
         let file = File::open(path)?;
@@ -254,7 +263,7 @@ fn read<T: ReadLines>(path: &Path) -> (Option<Stamp>, Result<T, FileErrors>) {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             file: (metadata.dev(), metadata.ino()),
             size: metadata.size(),
@@ -265,13 +274,14 @@ impl Stamp {
 }
 
 /// Milliseconds since this was first asked.
-fn clock() -> u64 {
+pub(super) fn clock() -> u64 {
     static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(BEGIN.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn after_now() -> u64 {
-    clock().saturating_add(u64::try_from(EVERY.as_millis()).unwrap_or(u64::MAX))
+/// A point in time of [`clock`].
+pub(super) fn from_now(time: Duration) -> u64 {
+    clock().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

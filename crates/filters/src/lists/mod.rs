@@ -20,7 +20,8 @@
 //! expressions between slashes: `/^mail[0-9]+\./`. Nothing here depends on case.
 //!
 //! `file:NAME` takes the lines of a file: one entry in each, blank lines and what follows a `#` are nothing. The file
-//! is read again when it changes; see [`Watched`].
+//! is read again when it changes; see [`Watched`]. In lists of networks and of addresses, `remembered:NAME` is what the
+//! filter [`remember`](crate::remember) has in a file; see [`Expiring`].
 //!
 //! Large lists are fast: networks are sorted ranges, domains and addresses are looked up by hash, patterns are one
 //! automaton.
@@ -29,16 +30,20 @@ mod addresses;
 mod domains;
 mod dynamic;
 mod entries;
+mod expiring;
 mod file;
 mod networks;
 mod patterns;
 
 pub use addresses::Addresses;
+pub(crate) use addresses::key_of;
 pub use domains::Domains;
 pub(crate) use domains::{canonical, name_of, parents};
 pub use dynamic::looks_dynamic;
 pub use entries::{Entries, List};
-pub use file::{Lines, ReadLines, Refreshed, Watched};
+pub use expiring::Expiring;
+pub(crate) use expiring::MOST as MOST_REMEMBERED;
+pub use file::{FileErrors, Lines, ReadLines, Refreshed, Watched};
 pub use networks::Networks;
 pub(crate) use networks::{network, prefix};
 pub use patterns::{Patterns, Words};

@@ -25,6 +25,7 @@ impl Networks {
 
 impl ReadLines for Networks {
     type Draft = Self;
+    const REMEMBERED: bool = true;
 
     fn add(draft: &mut Self, entry: &str) -> Result<(), String> {
         match range(entry)? {
