@@ -16,6 +16,24 @@ use tamis_proto::{Edit, Frame, Reply};
 /// Longer ones would only slow the targets down.
 const MOST: usize = 4096;
 
+/// What the target `lists` begins with: which kind, and the text.
+const LISTS: [(u8, &str); 14] = [
+    (0, "# ours\n192.0.2.0/24\n2001:db8::/32 # v6\n10.0.0.1-10.0.0.9\n[IPv6:::ffff:192.0.2.1]\n"),
+    (0, "192.0.2.1/24\n\n::/0\n"),
+    (1, "example.com\n.example.org\n*.example.net\nb\u{fc}cher.example\n[192.0.2.1]\n"),
+    (1, "mail*.example.com\n/^mx[0-9]+\\./\na..b\n"),
+    (2, "joe@example.com\n\"a b\"@example.com\n<>\njoe@\n@example.com\n.example.com\n"),
+    (2, "bounce-*@example.com\n/^[0-9]+@/\ntwo words\n"),
+    (3, "joe\nweb-*\n/^[a-z]{3}$/\n"),
+    (3, "/(/\n/a/\n"),
+    (4, "mx.example.com; spf=pass"),
+    (4, "(a (b) \\)) \"mx.\\example\" (c)\n\t1 ; none"),
+    (4, "spf=pass smtp.mailfrom=example.com"),
+    (4, "\n mx.b\u{fc}cher.example 2"),
+    (5, "0123456789abcdefhost-48-49-50-51.dsl.isp.example"),
+    (5, "0123456789abcdefmail.example.com"),
+];
+
 /// One conversation, whatever file it comes from.
 struct Talk {
     name: String,
@@ -67,6 +85,9 @@ fn main() -> io::Result<()> {
         if let Some(model) = talk.edit_model() {
             seeds.write("edit_model", &talk.name, &model)?;
         }
+    }
+    for (number, (choice, text)) in LISTS.iter().enumerate() {
+        seeds.write("lists", &format!("{choice}-{number}"), &[&[*choice][..], text.as_bytes()].concat())?;
     }
     for (name, text) in read(&folder_of_mail(), "eml")? {
         // Nothing is edited; parts are removed and replaced; parts are inserted; headers are edited.

@@ -43,7 +43,7 @@ pub trait RunningFilter: Send {
 /// The lines are made by the functions of this type, so that every host writes the same: `connect HOST ADDRESS`,
 /// `helo NAME`, `mail PATH ARGS…`, `rcpt PATH ARGS…`, `rcpt-rejected PATH ARGS…`, `data`, `header NAME=VALUE`,
 /// `eoh`, `body SIZE`, `eom`, `unknown LINE`, `macro NAME=VALUE` or `macro NAME unset`, `field NAME=VALUE`,
-/// `kept-body SIZE …`, `abort`, `close`; bytes are written as by [`escape`].
+/// `kept-body SIZE …`, `log LINE`, `abort`, `close`; bytes are written as by [`escape`].
 #[derive(Clone, Debug, Default)]
 pub struct EventLog {
     shared: Arc<(Mutex<Vec<String>>, Condvar)>,
@@ -134,6 +134,11 @@ impl EventLog {
         const SHOWN: usize = 100;
         let (start, end) = (&body[..body.len().min(SHOWN)], &body[body.len().saturating_sub(SHOWN)..]);
         self.push(format!("kept-body {} {} ... {}", body.len(), escape(start), escape(end)));
+    }
+
+    /// Adds `log` with a line that a filter has written into the log.
+    pub fn log_line(&self, line: &str) {
+        self.push(format!("log {}", escape(line.as_bytes())));
     }
 
     /// Adds one of the events that have nothing to say: `data`, `eoh`, `eom`, `abort`, `close`.

@@ -14,7 +14,11 @@ fn main() -> ExitCode {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
     let mut trials = Vec::new();
     for (mta, name) in [(Kind::Postfix, "postfix"), (Kind::Sendmail, "sendmail")] {
-        let cases = match Case::read_folder(&folder, mta) {
+        let read = Case::read_folder(&folder, mta).and_then(|mut cases| {
+            cases.append(&mut Case::read_folder(&folder.join("filters"), mta)?);
+            Ok(cases)
+        });
+        let cases = match read {
             Ok(cases) => cases,
             Err(mistakes) => {
                 eprintln!("{mistakes}");

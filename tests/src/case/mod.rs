@@ -22,6 +22,8 @@ pub struct Case {
     pub config: Config,
     /// What the filter does.
     pub script: Script,
+    /// Filters that are configured, in place of the script.
+    pub configuration: Option<Configuration>,
     /// What the client says and hears.
     pub dialogue: Vec<Step>,
     /// What must have been delivered, in any order.
@@ -30,6 +32,15 @@ pub struct Case {
     pub held: Vec<Expected>,
     /// What the filter must have seen.
     pub events: Vec<ExpectedEvent>,
+}
+
+/// Filters of `tamis-filters`, as a chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// The filters, as a configuration has them.
+    pub text: String,
+    /// Files beside it: name and text.
+    pub files: Vec<(String, String)>,
 }
 
 /// What is special about the MTA; cases with equal configurations share one.

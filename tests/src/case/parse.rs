@@ -15,13 +15,14 @@ pub(super) type Result<T> = std::result::Result<T, (usize, String)>;
 const MTAS: [&str; 2] = ["postfix", "sendmail"];
 
 pub(super) fn case(path: &Path, text: &str, mta: Kind) -> Result<Case> {
-    let tags = Tags { all: MTAS, mine: mta.name(), labelled: &[] };
+    let tags = Tags { all: MTAS, mine: mta.name(), labelled: &["file"] };
     let File { only, sections, .. } = sections(text, &tags)?;
     let mut case = Case {
         path: path.to_owned(),
         only: only.and_then(Kind::named),
         config: Config { mta, ..Config::default() },
         script: Script::default(),
+        configuration: None,
         dialogue: Vec::new(),
         delivered: Vec::new(),
         held: Vec::new(),
@@ -38,6 +39,11 @@ pub(super) fn case(path: &Path, text: &str, mta: Kind) -> Result<Case> {
                 }
             }
             "filter" => case.script = Script::parse(lines())?,
+            "configuration" => case.configuration.get_or_insert_default().text = verbatim(section)?,
+            "file" => {
+                let file = (section.label.to_owned(), verbatim(section)?);
+                case.configuration.get_or_insert_default().files.push(file);
+            }
             "smtp" => case.dialogue = dialogue(&section.lines, mta)?,
             // Nothing is expected where for the other MTA there is something.
             "delivered" | "held" if section.own && section.lines.is_empty() => {}
@@ -53,6 +59,17 @@ pub(super) fn case(path: &Path, text: &str, mta: Kind) -> Result<Case> {
         return Err((text.lines().count(), "no [smtp] section with a dialogue".to_owned()));
     }
     Ok(case)
+}
+
+/// The lines behind `| `.
+fn verbatim(section: &Section<'_>) -> Result<String> {
+    let mut text = String::new();
+    for line in &section.lines {
+        let rest = marked(line.text, "|");
+        text.push_str(rest.ok_or_else(|| (line.number, format!("`| ` expected, found `{}`", line.text)))?);
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 pub(super) fn at<T>(number: usize, result: std::result::Result<T, String>) -> Result<T> {

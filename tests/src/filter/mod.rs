@@ -1,5 +1,6 @@
 //! The filter under test: a [`Script`] as a Tamis filter.
 
+mod configured;
 mod function;
 mod kept;
 mod serving;
@@ -12,7 +13,9 @@ use tamis::{
     Actions, BoxError, Collect, Context, Event, Filter, MacroStage, Needs, Reply, SmtpReply, Verdict,
 };
 
-pub use self::serving::{RunningChain, TamisHost};
+pub use self::configured::Configured;
+pub(crate) use self::configured::keep_lines;
+pub use self::serving::{ConfiguredHost, RunningChain, TamisHost};
 use crate::host::EventLog;
 use crate::script::{Action, Attention, Edit, KeptEdit, Position, Script, Stage, Verdict as Answer};
 

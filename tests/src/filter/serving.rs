@@ -13,8 +13,9 @@ use tamis::{Filter, Options, Peer, Server, Shutdown, SocketSpec};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
+use super::configured::{self, Configured};
 use super::{ScriptFilter, function};
-use crate::case::{Member, Mode};
+use crate::case::{Configuration, Member, Mode};
 use crate::host::{EventLog, FilterHost, Listen, RunningFilter};
 use crate::script::Script;
 
@@ -141,6 +142,79 @@ fn empty(mode: Mode) -> Chain {
     }
 }
 
+/// Runs filters that are configured, as a chain. A script that does something is a milter that they can ask, at the
+/// socket `milter.sock` beside the configuration.
+#[derive(Debug)]
+pub struct ConfiguredHost(Configuration);
+
+impl ConfiguredHost {
+    /// A host for these filters.
+    pub fn new(configuration: &Configuration) -> Self {
+        Self(configuration.clone())
+    }
+}
+
+impl FilterHost for ConfiguredHost {
+    fn start(&self, script: &Script, listen: &Listen) -> Box<dyn RunningFilter> {
+        let configured = Configured::build(&self.0).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let mut server = ConfiguredServer {
+            configured: Arc::new(configured),
+            script: Arc::new(script.clone()),
+            log: EventLog::default(),
+            listen: listen.clone(),
+            running: None,
+        };
+        server.restart();
+        Box::new(server)
+    }
+}
+
+/// Filters that are configured, being served.
+struct ConfiguredServer {
+    configured: Arc<Configured>,
+    script: Arc<Script>,
+    /// What they write into the log, and what the milter saw.
+    log: EventLog,
+    listen: Listen,
+    running: Option<Serving>,
+}
+
+impl RunningFilter for ConfiguredServer {
+    fn log(&self) -> &EventLog {
+        &self.log
+    }
+
+    fn kill(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.kill();
+        }
+    }
+
+    fn restart(&mut self) {
+        assert!(self.running.is_none(), "restarted while it runs");
+        let mut serving = Serving::logging(&self.log);
+        let configured = self.configured.clone();
+        if !self.script.rules.is_empty() {
+            let socket = behind(configured.folder(), "milter");
+            serving.add_script(&self.script, &self.log, options([&*self.script], None), socket);
+        }
+        serving.add(move |_: &Peer| configured.chain(), Options::default(), spec(&self.listen));
+        self.running = Some(serving);
+    }
+
+    fn shutdown(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.shutdown();
+        }
+    }
+}
+
+impl Drop for ConfiguredServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 /// A script being served.
 struct ScriptServer {
     script: Arc<Script>,
@@ -220,7 +294,19 @@ struct Serving {
 
 impl Serving {
     fn new() -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        Self::on(Builder::new_multi_thread().worker_threads(1))
+    }
+
+    /// One of which the lines that filters write for messages are kept.
+    fn logging(log: &EventLog) -> Self {
+        let log = log.clone();
+        // A thread keeps its dispatcher as long as it lives.
+        let begin = move || std::mem::forget(configured::keep_lines(&log));
+        Self::on(Builder::new_multi_thread().worker_threads(1).on_thread_start(begin))
+    }
+
+    fn on(threads: &mut Builder) -> Self {
+        let runtime = threads.enable_all().build().expect("a runtime");
         Self { runtime, shutdown: Shutdown::new(), finished: Vec::new() }
     }
 

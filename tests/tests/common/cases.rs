@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
 use tamis_interop::case::Case;
+use tamis_interop::filter::ConfiguredHost;
 use tamis_interop::mta::Kind;
 use tamis_interop::runner;
 use tamis_interop::site::Sites;
@@ -16,7 +17,11 @@ pub(crate) fn run(mta: Kind) -> ExitCode {
     // Most of a case is waiting for the MTA; more at once than this start more instances than they save.
     arguments.test_threads.get_or_insert(2);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
-    let mut cases = match Case::read_folder(&folder, mta) {
+    let read = Case::read_folder(&folder, mta).and_then(|mut cases| {
+        cases.append(&mut Case::read_folder(&folder.join("filters"), mta)?);
+        Ok(cases)
+    });
+    let mut cases = match read {
         Ok(cases) => cases,
         Err(mistakes) => {
             eprintln!("{mistakes}");
@@ -33,7 +38,10 @@ pub(crate) fn run(mta: Kind) -> ExitCode {
 fn trial(case: Case, sites: Arc<Sites>) -> Trial {
     Trial::test(case.name().to_owned(), move || {
         let site = sites.take(&case.config);
-        let result = runner::run_case(&case, &site, &crate::common::host());
+        let result = match &case.configuration {
+            Some(configuration) => runner::run_case(&case, &site, &ConfiguredHost::new(configuration)),
+            None => runner::run_case(&case, &site, &crate::common::host()),
+        };
         sites.put_back(&case.config, site);
         result.map_err(|failure| failure.to_string().into())
     })

@@ -210,13 +210,22 @@ where
         self
     }
 
+    /// Counts on where another server stopped: connections get numbers that it has not given, and those that it still
+    /// has are among the open ones.
+    #[must_use]
+    pub fn count_in(mut self, counters: Counters) -> Self {
+        self.counters = counters;
+        self
+    }
+
     /// What the server counts, to be looked at while it runs.
     pub fn counters(&self) -> Counters {
         self.counters.clone()
     }
 
     /// Serves until `shutdown`. Then accepts no more connections, lets messages in work finish for up to
-    /// [`Options::drain_time`], closes all connections and removes unix sockets.
+    /// [`Options::drain_time`], closes all connections and removes unix sockets. After [`Shutdown::retire`] it goes on
+    /// until the last connection is closed by its MTA.
     ///
     /// # Errors
     ///
@@ -240,7 +249,7 @@ where
             let (shared, connections) = (shared.clone(), connections.clone());
             accepting.spawn(async move {
                 let broken = tokio::select! {
-                    () = shared.shutdown.draining() => return Ok(()),
+                    () = shared.shutdown.retiring() => return Ok(()),
                     broken = accept(&listener, Option::as_ref(&hook), &*make, &shared, &connections) => broken,
                 };
                 Err(ServeError { address: listener.to_string(), source: broken })
@@ -248,15 +257,19 @@ where
         }
         let mut result = Ok(());
         tokio::select! {
-            () = shutdown.draining() => {}
+            () = shutdown.retiring() => {}
             Some(ended) = accepting.join_next() => {
                 result = ended.unwrap_or(Ok(()));
                 shutdown.drain();
             }
         }
-        shared.bell.ring(Ring::Drain);
         while accepting.join_next().await.is_some() {}
         connections.close();
+        tokio::select! {
+            () = connections.wait() => return result,
+            () = shutdown.draining() => {}
+        }
+        shared.bell.ring(Ring::Drain);
         tokio::select! {
             () = connections.wait() => {}
             () = shutdown.stopped() => {}

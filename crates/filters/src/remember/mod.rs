@@ -1,0 +1,156 @@
+//! `remember`: remembers senders, recipients or clients for a time, for conditions to ask.
+//!
+//! # Example
+//!
+//! Whom our users have written to may answer without being greylisted, for two months:
+//!
+//! ```toml
+//! [[filter]]
+//! name = "correspondents"
+//! type = "remember"
+//! when = { authenticated = true }
+//! what = "recipients"
+//! file = "/var/lib/tamis/correspondents"
+//! lifetime = "60d"
+//!
+//! [[filter]]
+//! name = "greylist"
+//! type = "milter"
+//! socket = "inet:127.0.0.1:10023"
+//! when = { not = { sender = "remembered:/var/lib/tamis/correspondents" } }
+//! ```
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tamis::message::Client;
+use tamis::{BoxError, Collect, Context, Event, Filter, Needs, Now, Reply, Stage, Verdict};
+
+use crate::config::{Build, Time};
+use crate::kind::{Kind, Nature, Plan};
+use crate::lists::{Expiring, MOST_REMEMBERED, key_of};
+
+/// Remembers senders, recipients or clients of messages for a time. Lists of addresses and of clients ask for them by
+/// `remembered:NAME`, with the same file. A message counts when it comes to its end, and has passed the filters before this one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Remember")]
+pub struct Settings {
+    /// What is remembered of a message: `recipients`, `sender`, or `client`, its address. The null sender is not.
+    #[schemars(extend("examples" = ["recipients"]))]
+    pub what: What,
+
+    /// Where it is kept, over restarts too: a line for each, with the second since 1970 at which it is forgotten. Its
+    /// folder must be there, and be the program's to write to. A file that was edited is read again.
+    #[schemars(extend("examples" = ["/var/lib/tamis/correspondents"]))]
+    pub file: String,
+
+    /// For how long, from the last such message on.
+    #[serde(default = "lifetime")]
+    #[schemars(extend("examples" = ["60d"]))]
+    pub lifetime: Time,
+
+    /// How many are remembered at most; those that would be forgotten first make room.
+    #[serde(default = "most")]
+    #[schemars(extend("examples" = [100_000]), range(min = 1))]
+    pub max: usize,
+}
+
+/// What is remembered of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// The addresses of the recipients.
+    Recipients,
+    /// The address of the sender.
+    Sender,
+    /// The address of the client.
+    Client,
+}
+
+const fn lifetime() -> Time {
+    Time::seconds(30 * 86_400)
+}
+
+const fn most() -> usize {
+    MOST_REMEMBERED
+}
+
+impl Kind for Settings {
+    const NAME: &'static str = "remember";
+    const SUMMARY: &'static str =
+        "remembers senders, recipients or clients for a time, for conditions to ask";
+
+    fn plan(self, build: &mut Build) -> Option<Plan> {
+        let list = build.within("file", |build| {
+            let path = build.file(&self.file);
+            if !path.parent().is_some_and(Path::is_dir) {
+                build.mistake(format!("there is no folder for {}", path.display()));
+                return None;
+            }
+            build.ok(Expiring::open(path))
+        });
+        if self.max == 0 {
+            build.within("max", |build| build.mistake("to remember nothing, leave the filter out"));
+            return None;
+        }
+        let list = list?;
+        list.limit(self.max);
+        let (what, lifetime) = (self.what, self.lifetime.0);
+        let make = move || RememberFilter { what, lifetime, list: list.clone() };
+        Some(Plan::new(Nature::default(), make))
+    }
+}
+
+/// The filter of one connection.
+#[derive(Debug)]
+struct RememberFilter {
+    what: What,
+    lifetime: Duration,
+    list: Arc<Expiring>,
+}
+
+impl RememberFilter {
+    fn remember(&self, cx: &Context<'_, ()>) -> Result<(), BoxError> {
+        let envelope = cx.envelope()?;
+        let add = |key: Option<String>| key.iter().for_each(|key| self.list.add(key, self.lifetime));
+        match self.what {
+            What::Client => {
+                let address = envelope.client().and_then(Client::ip);
+                add(address.map(|address| address.to_canonical().to_string()));
+            }
+            What::Sender => add(envelope.sender().and_then(|sender| key_of(sender.address()))),
+            What::Recipients => envelope.recipients().for_each(|to| add(key_of(to.address()))),
+        }
+        Ok(())
+    }
+}
+
+impl Filter for RememberFilter {
+    type Message = ();
+
+    fn needs(&self) -> Needs {
+        Needs::new().watch([Stage::EndOfMessage])
+    }
+
+    fn collect(&self) -> Collect {
+        Collect::nothing().envelope()
+    }
+
+    fn now(&mut self, cx: &mut Context<'_, ()>, event: Event) -> Now {
+        Now::Done(match event {
+            Event::EndOfMessage => self.remember(cx).map(|()| Verdict::Continue),
+            _ => Ok(Verdict::Continue),
+        })
+    }
+
+    async fn on(&mut self, _: &mut Context<'_, ()>, _: Event) -> Reply {
+        Ok(Verdict::Continue)
+    }
+}
