@@ -147,3 +147,110 @@ impl fmt::Debug for Entry {
         f.debug_struct("Entry").field("name", &self.name).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use schemars::SchemaGenerator;
+    use serde::Deserialize;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::condition::When;
+
+    /// Adds the path of every field in a schema that has no help, or no example.
+    fn without_help(path: &str, schema: &Value, found: &mut Vec<String>) {
+        let Value::Object(object) = schema else { return };
+        for (key, value) in object {
+            if key == "properties" {
+                for (name, field) in value.as_object().expect("properties are an object") {
+                    let path = format!("{path}.{name}");
+                    if field["description"].as_str().is_none_or(|text| text.len() < 10) {
+                        found.push(format!("{path} has no description"));
+                    }
+                    if field["examples"].get(0).is_none() {
+                        found.push(format!("{path} has no example"));
+                    }
+                }
+            }
+            without_help(&format!("{path}.{key}"), value, found);
+        }
+    }
+
+    #[test]
+    fn every_field_of_every_filter_has_help_and_an_example() {
+        let mut found = Vec::new();
+        let mut generator = SchemaGenerator::default();
+        for entry in ALL {
+            without_help(entry.name, entry.schema(&mut generator).as_value(), &mut found);
+        }
+        without_help("", &Value::Object(generator.definitions().clone()), &mut found);
+        assert!(generator.definitions().contains_key("Condition"), "fields of conditions were looked at");
+        assert!(found.is_empty(), "{found:#?}");
+    }
+
+    /// The blocks of TOML in the documentation of a module.
+    fn examples(source: &str) -> Vec<String> {
+        let docs = source.lines().filter_map(|line| line.strip_prefix("//!"));
+        let docs: String =
+            docs.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n");
+        let blocks = docs.split("```toml\n").skip(1);
+        blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_worked_examples_are_configurations_without_a_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("access.sender"), "<> continue\njoe@example.net REJECT\n").unwrap();
+        std::fs::write(folder.path().join("friends"), "192.0.2.7\n").unwrap();
+        let sources = [
+            (include_str!("log/mod.rs"), 1),
+            (include_str!("headers/mod.rs"), 1),
+            (include_str!("policy/mod.rs"), 1),
+            (include_str!("remember/mod.rs"), 2),
+            (include_str!("milter/mod.rs"), 1),
+        ];
+        for (source, count) in sources {
+            let text =
+                examples(source).concat().replace("/var/lib/tamis", &folder.path().display().to_string());
+            let mut root = DeTable::parse(Box::leak(text.into())).unwrap().into_inner();
+            let Some(de::DeValue::Array(filters)) = root.remove("filter").map(Spanned::into_inner) else {
+                panic!("there are filters")
+            };
+            assert_eq!(filters.len(), count);
+            for filter in filters {
+                let span = filter.span();
+                let de::DeValue::Table(mut table) = filter.into_inner() else {
+                    panic!("a filter is a table")
+                };
+                let kind = table.remove("type").unwrap();
+                table.remove("name");
+                table.remove("on_failure");
+                let mut build = Build::new(folder.path());
+                if let Some(when) = table.remove("when") {
+                    let when = When::deserialize(ValueDeserializer::from(when)).unwrap();
+                    assert!(when.build(&mut build).is_some());
+                }
+                let entry = Entry::find(kind.get_ref().as_str().unwrap()).unwrap();
+                let ready = entry.read(Spanned::new(span, table)).unwrap();
+                assert!(ready(&mut build).is_some() && build.into_remarks().is_empty(), "{}", entry.name);
+            }
+        }
+    }
+
+    #[test]
+    fn filters_are_found_by_the_names_that_configurations_have() {
+        for entry in ALL {
+            assert_eq!(Entry::find(entry.name).map(|found| found.name), Some(entry.name));
+            assert!(!entry.summary.is_empty() && !entry.summary.ends_with('.'));
+        }
+        assert!(Entry::find("Log").is_none());
+    }
+
+    #[test]
+    fn wrong_values_are_told_with_their_place() {
+        let text = "connect_timeout = '5'\nsocket = '/x'";
+        let table = DeTable::parse(text).expect("it is TOML");
+        let error = Entry::find("milter").and_then(|entry| entry.read(table).err()).expect("it is no time");
+        assert_eq!(error.span().map(|span| &text[span]), Some("'5'"));
+    }
+}

@@ -76,10 +76,12 @@ pub struct Settings {
 
     /// When it is left alone because it fails.
     #[serde(default)]
+    #[schemars(extend("examples" = [{ "failures": 3, "back_off": "10s" }]))]
     pub breaker: Breaker,
 
     /// Macros that it is given if it does not name any itself: in place of those that the MTA sends by default.
     #[serde(default)]
+    #[schemars(extend("examples" = [{ "mail": ["i", "{auth_authen}"] }]))]
     pub macros: Macros,
 
     /// Whether it signs messages, as `opendkim` does: then filters behind it that change what is signed are warned of.
