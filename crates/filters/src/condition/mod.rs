@@ -16,7 +16,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{SeqAccess, Visitor, value};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use tamis::chain::Condition;
 
 use crate::config::Build;
@@ -117,7 +117,7 @@ pub enum Login {
 }
 
 /// Plain names: an array of strings, or one string.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Names(pub Vec<String>);
 
 /// Where a condition stands, which decides what it can be about.

@@ -5,19 +5,7 @@
 //! Whom our users have written to may answer without being greylisted, for two months:
 //!
 //! ```toml
-//! [[filter]]
-//! name = "correspondents"
-//! type = "remember"
-//! when = { authenticated = true }
-//! what = "recipients"
-//! file = "/var/lib/tamis/correspondents"
-//! lifetime = "60d"
-//!
-//! [[filter]]
-//! name = "greylist"
-//! type = "milter"
-//! socket = "inet:127.0.0.1:10023"
-//! when = { not = { sender = "remembered:/var/lib/tamis/correspondents" } }
+#![doc = include_str!("example.toml")]
 //! ```
 
 #[cfg(test)]
@@ -86,6 +74,7 @@ impl Kind for Settings {
     const NAME: &'static str = "remember";
     const SUMMARY: &'static str =
         "remembers senders, recipients or clients for a time, for conditions to ask";
+    const EXAMPLE: &str = include_str!("example.toml");
 
     fn plan(self, build: &mut Build) -> Option<Plan> {
         let list = build.within("file", |build| {
