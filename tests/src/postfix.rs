@@ -46,6 +46,29 @@ enum Milter {
     Unix(String),
 }
 
+/// What `/proc` says of a process.
+struct Process {
+    pid: u32,
+    parent: u32,
+    name: String,
+    cpu_time: Duration,
+}
+
+impl Process {
+    /// Nothing if there is none any more.
+    fn read(folder: &Path) -> Option<Self> {
+        let pid = folder.file_name()?.to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(folder.join("stat")).ok()?;
+        // The name stands in parentheses and may have some itself; state and parent follow.
+        let (before, after) = stat.rsplit_once(") ")?;
+        let parent = after.split(' ').nth(1)?.parse().ok()?;
+        let name = before.split_once('(')?.1.to_owned();
+        let ran = fs::read_to_string(folder.join("schedstat")).ok()?;
+        let cpu_time = Duration::from_nanos(ran.split(' ').next()?.parse().ok()?);
+        Some(Self { pid, parent, name, cpu_time })
+    }
+}
+
 /// The folder of an instance.
 #[derive(Debug)]
 struct Folder(TempDir);
@@ -238,6 +261,24 @@ impl Postfix {
     /// Where a filter of [`Builder::milter_unix`] or [`Builder::server`] must listen.
     pub fn socket(&self, name: &str) -> Listen {
         Listen::Unix(self.folder.sockets().join(name))
+    }
+
+    /// CPU time that processes of this name have taken that are there now.
+    ///
+    /// # Panics
+    ///
+    /// Where the system does not say it in `/proc`.
+    pub fn cpu_time(&self, name: &str) -> Duration {
+        let processes: Vec<Process> = fs::read_dir("/proc")
+            .expect("this is Linux")
+            .filter_map(|entry| Process::read(&entry.ok()?.path()))
+            .collect();
+        let parent = |pid| processes.iter().find(|process| process.pid == pid).map(|process| process.parent);
+        let is_ours = |process: &&Process| {
+            let mut above = std::iter::successors(Some(process.parent), |pid| parent(*pid));
+            process.name == name && above.any(|pid| pid == self.master.id())
+        };
+        processes.iter().filter(is_ours).map(|process| process.cpu_time).sum()
     }
 
     fn queue(&self) -> Queue {

@@ -26,6 +26,20 @@ async fn filter_function_does_every_scenario() {
     does_every_scenario(env!("CARGO_BIN_EXE_tamis-linear")).await;
 }
 
+#[tokio::test]
+async fn chains_do_what_one_filter_does_in_each_way_to_run_them() {
+    for (scenario, word) in [(Scenario::Answered, "answered"), (Scenario::NoReply, "no-reply")] {
+        for way in ["", ":parallel", ":pipeline", ":parallel:async", ":pipeline:async"] {
+            for count in ["1", "5"] {
+                let peer = Peer::run(env!("CARGO_BIN_EXE_tamis-chain"), &[count], &format!("{word}{way}"));
+                if let Err(error) = check(&peer.socket, scenario).await {
+                    panic!("{count} filters, {word}{way}: {error}");
+                }
+            }
+        }
+    }
+}
+
 #[cfg(feature = "others")]
 #[tokio::test]
 async fn miltr_does_the_scenarios_it_can() {
@@ -76,9 +90,13 @@ struct Peer {
 
 impl Peer {
     fn start(program: &str, scenario: Scenario) -> Self {
+        Self::run(program, &[], scenario.name())
+    }
+
+    fn run(program: &str, first: &[&str], task: &str) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a socket");
         let socket = folder.path().join("s").to_str().expect("the folder's name is text").to_owned();
-        let child = Command::new(program).args([&socket, scenario.name()]).spawn().expect("it was built");
+        let child = Command::new(program).args(first).args([&socket, task]).spawn().expect("it was built");
         Self { child, socket, _folder: folder }
     }
 }

@@ -7,7 +7,7 @@ use std::ffi::c_char;
 use tamis_proto::command::{Client, Envelope};
 use tamis_proto::{Event, Offer, Stage};
 
-use crate::descr::{Ctx, Filter, Status, status};
+use crate::descr::{Ctx, Filter, Status};
 use crate::sys::SocketAddress;
 
 /// An event, its texts as places in the receive buffer.
@@ -120,12 +120,18 @@ impl Call {
         }
     }
 
-    /// Calls the program; continue where it has nothing for the event. The negotiation is not for this.
-    pub(crate) fn run(self, filter: &Filter, ctx: Ctx, buf: &mut [u8], arguments: &mut Arguments) -> Status {
+    /// Calls the program, if it has a callback for the event. The negotiation is not for this.
+    pub(crate) fn run(
+        self,
+        filter: &Filter,
+        ctx: Ctx,
+        buf: &mut [u8],
+        arguments: &mut Arguments,
+    ) -> Option<Status> {
         let base: *mut u8 = buf.as_mut_ptr();
         // Places are within the buffer, so wrapping never happens.
         let text = |at: usize| base.wrapping_add(at).cast::<c_char>();
-        let status = match self {
+        match self {
             // SAFETY, here and below: the program registered the callback with this type; texts are in a buffer of
             // this thread that nothing else touches until it returns, and the decoder saw the NUL of each.
             Self::Connect { host, mut address } => filter.connect.map(|call| {
@@ -160,8 +166,7 @@ impl Call {
             // SAFETY: above.
             Self::Close => filter.close.map(|call| unsafe { call(ctx) }),
             Self::Negotiate(_) => None,
-        };
-        status.unwrap_or(status::CONTINUE)
+        }
     }
 }
 

@@ -37,8 +37,6 @@ pub(crate) struct Connection {
     begun: u32,
     /// A thread has it.
     pub(crate) running: bool,
-    /// While a thread had it, another one was told that something came.
-    pub(crate) again: bool,
     /// It waits for the MTA to take what was said.
     pub(crate) writing: bool,
     /// Why it is ending, if that is not the MTA's doing.
@@ -120,7 +118,6 @@ impl Connection {
             active: sys::coarse_seconds(),
             begun: 0,
             running: false,
-            again: false,
             writing: false,
             ending: None,
             broken: false,

@@ -4,6 +4,7 @@
 //! is gone. So it is never followed. It says in which slot the connection is, and which one of all that were there:
 //! a pointer of old finds nothing. Slots stay for the life of the process; connections come and go in them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use crate::connection::Connection;
@@ -50,6 +51,11 @@ impl Handle {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
+    /// What [`Slot::turn`] is while nobody serves it.
+    fn idle(self) -> u64 {
+        u64::from(self.generation) << 2
+    }
+
     pub(crate) fn from_token(token: u64) -> Self {
         let low = |bits: u64| u32::try_from(bits & 0xffff_ffff).expect("masked to 32 bits");
         Self { index: low(token), generation: low(token >> 32) }
@@ -66,7 +72,16 @@ pub(crate) struct Slots {
 }
 
 #[derive(Default)]
-struct Slot(Mutex<Place>);
+struct Slot {
+    /// The generation, and who serves it: outside of the lock, so that nobody waits who only wants to leave a note.
+    turn: AtomicU64,
+    place: Mutex<Place>,
+}
+
+/// A thread serves the connection.
+const TAKEN: u64 = 1;
+/// Meanwhile another one was told that something came.
+const AGAIN: u64 = 2;
 
 #[derive(Default)]
 struct Place {
@@ -112,7 +127,31 @@ impl Slots {
         let wrapped = u32::try_from((1_u64 << GENERATION_BITS) - 1).expect("at most 32 bits");
         place.generation = if place.generation >= wrapped { 1 } else { place.generation + 1 };
         place.connection = Some(connection);
-        Some(Handle { index, generation: place.generation })
+        let handle = Handle { index, generation: place.generation };
+        slots[offset].turn.store(handle.idle(), Ordering::Release);
+        Some(handle)
+    }
+
+    /// Takes a connection up to serve it; `false` if it is gone, or a thread has it, which is left a note.
+    pub(crate) fn take_up(&self, handle: Handle) -> bool {
+        let taken = handle.idle() | TAKEN;
+        self.pass(handle, |turn| if turn == handle.idle() { taken } else { taken | AGAIN })
+            .is_some_and(|before| before == handle.idle())
+    }
+
+    /// Lets a connection that was taken up go; `false` if there is a note: it is still taken.
+    pub(crate) fn lay_down(&self, handle: Handle) -> bool {
+        let taken = handle.idle() | TAKEN;
+        self.pass(handle, |turn| if turn == taken { handle.idle() } else { taken })
+            .is_none_or(|before| before == taken)
+    }
+
+    /// Changes who serves a connection, if it is still there; what it was before.
+    fn pass(&self, handle: Handle, next: impl Fn(u64) -> u64) -> Option<u64> {
+        let is_there = |turn: u64| turn & !(TAKEN | AGAIN) == handle.idle();
+        let turn = &self.slot(handle.index)?.turn;
+        let change = |turn| is_there(turn).then(|| next(turn));
+        turn.fetch_update(Ordering::AcqRel, Ordering::Acquire, change).ok()
     }
 
     /// Looks at a connection, if it is still there. Nobody else does at the same time.
@@ -126,11 +165,13 @@ impl Slots {
 
     /// Takes a connection out.
     pub(crate) fn remove(&self, handle: Handle) -> Option<Box<Connection>> {
-        let mut place = self.slot(handle.index)?.lock();
+        let slot = self.slot(handle.index)?;
+        let mut place = slot.lock();
         if place.generation != handle.generation {
             return None;
         }
         let connection = place.connection.take()?;
+        slot.turn.store(0, Ordering::Release);
         drop(place);
         self.free.lock().unwrap_or_else(PoisonError::into_inner).used.push(handle.index);
         Some(connection)
@@ -139,7 +180,7 @@ impl Slots {
     /// Looks at every connection that nobody looks at right now.
     pub(crate) fn for_each(&self, mut look: impl FnMut(&mut Connection)) {
         for slot in self.chunks.iter().filter_map(OnceLock::get).flatten() {
-            let mut place = match slot.0.try_lock() {
+            let mut place = match slot.place.try_lock() {
                 Ok(place) => place,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => continue,
@@ -162,7 +203,7 @@ impl Slots {
 impl Slot {
     fn lock(&self) -> MutexGuard<'_, Place> {
         // Whoever panicked with it ends that connection.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -234,6 +275,47 @@ mod tests {
         let mut seen = 0;
         slots.for_each(|_| seen += 1);
         assert_eq!(seen, 200);
+    }
+
+    #[test]
+    fn a_connection_is_served_by_one_thread_at_a_time_and_no_note_is_lost() {
+        let slots = Slots::new();
+        let handle = slots.add(connection(1)).unwrap();
+        assert!(slots.take_up(handle));
+        assert!(!slots.take_up(handle));
+        assert!(!slots.take_up(handle));
+        assert!(!slots.lay_down(handle), "there is a note");
+        assert!(!slots.take_up(handle));
+        assert!(!slots.lay_down(handle), "and another one");
+        assert!(slots.lay_down(handle));
+        assert!(slots.take_up(handle));
+        assert!(slots.remove(handle).is_some());
+        assert!(!slots.take_up(handle), "it is gone");
+        let next = slots.add(connection(2)).unwrap();
+        assert!(!slots.take_up(handle), "it is another one");
+        assert!(slots.take_up(next));
+        assert!(slots.lay_down(next));
+    }
+
+    #[test]
+    fn whatever_threads_are_told_of_is_looked_at_afterwards() {
+        let (slots, told, seen) = (Slots::new(), AtomicU64::new(0), AtomicU64::new(0));
+        let handle = slots.add(connection(1)).unwrap();
+        let serve = || {
+            for _ in 0..20_000 {
+                told.fetch_add(1, Ordering::SeqCst);
+                if slots.take_up(handle) {
+                    loop {
+                        seen.store(told.load(Ordering::SeqCst), Ordering::SeqCst);
+                        if slots.lay_down(handle) {
+                            break;
+                        }
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(serve))));
+        assert_eq!(seen.into_inner(), told.into_inner());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use tamis_proto::{Actions, BitAnswer, Offer, Stage, Steps};
 
 use crate::connection::Lists;
 use crate::descr::{Ctx, Filter, Status, low_bits, status, widened};
+use crate::metrics;
 
 /// What the negotiation callback left behind.
 #[derive(Clone, Copy, Debug)]
@@ -21,20 +22,22 @@ pub(crate) fn ask(filter: &Filter, ctx: Ctx, offer: Offer) -> Option<Outcome> {
     let steps = offer.steps & !Steps::INTERNAL | Steps::NO_REPLIES;
     let mut wanted = [widened(offer.actions.bits()), widened(preset(filter, offer).bits()), 0, 0];
     let [actions, preset, third, fourth] = &mut wanted;
-    // SAFETY: the program registered it as a callback of this type, and the pointers are good until it returns.
-    let status = unsafe {
-        callback(
-            ctx,
-            widened(offer.actions.bits()),
-            widened(steps.bits()),
-            0,
-            0,
-            &raw mut *actions,
-            &raw mut *preset,
-            &raw mut *third,
-            &raw mut *fourth,
-        )
-    };
+    let status = metrics::measured("xxfi_negotiate", || {
+        // SAFETY: the program registered it as a callback of this type, and the pointers are good until it returns.
+        Some(unsafe {
+            callback(
+                ctx,
+                widened(offer.actions.bits()),
+                widened(steps.bits()),
+                0,
+                0,
+                &raw mut *actions,
+                &raw mut *preset,
+                &raw mut *third,
+                &raw mut *fourth,
+            )
+        })
+    })?;
     Some(Outcome { status, actions: wanted[0], steps: wanted[1] })
 }
 

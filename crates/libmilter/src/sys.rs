@@ -73,6 +73,11 @@ impl Epoll {
         let (token, events) = (event.u64, event.events);
         Ok((count > 0).then_some(Ready { token, hung_up: events & HUNG_UP != 0 }))
     }
+
+    /// Whether something is ready that no thread was told of.
+    pub(crate) fn has_ready(&self) -> bool {
+        wait([self.0.as_raw_fd()], libc::POLLIN, Some(Duration::ZERO)).is_ok_and(|[ready]| ready)
+    }
 }
 
 impl Interest {
@@ -262,7 +267,32 @@ pub(crate) fn set_off(fd: RawFd) {
     unsafe { libc::write(fd, (&raw const one).cast(), 8) };
 }
 
-/// Reads what an event or signal descriptor has, at most this many bytes.
+/// Makes something that can be waited for, and is set off when a time is over.
+pub(crate) fn timer_fd() -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    let fd = check(unsafe {
+        libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK)
+    })?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sets a [`timer_fd`], once.
+pub(crate) fn set_timer(timer: BorrowedFd<'_>, time: Duration) {
+    let never = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let once = libc::itimerspec { it_interval: never, it_value: timespec(time) };
+    // SAFETY: the time outlives the call. It cannot fail with a timer and a time that is one.
+    unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const once, std::ptr::null_mut()) };
+}
+
+fn timespec(time: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+/// Reads what an event, timer or signal descriptor has, at most this many bytes.
 pub(crate) fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     // SAFETY: pointer and length are those of a slice.
     let count = unsafe { libc::read(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len()) };
@@ -336,6 +366,15 @@ pub(crate) fn coarse_seconds() -> u32 {
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
     // It starts at boot; a machine that runs for 136 years only closes a few connections late.
     u32::try_from(now.tv_sec & 0xffff_ffff).unwrap_or_default()
+}
+
+/// The time that processors have spent on this process.
+pub(crate) fn processor_time() -> Duration {
+    let mut taken = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: there is room for the answer, and every process has the clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut taken) };
+    let seconds = u64::try_from(taken.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(taken.tv_nsec).unwrap_or_default())
 }
 
 /// Reads an environment variable; none has a value in a program with more rights than its user.

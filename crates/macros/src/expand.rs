@@ -1,6 +1,7 @@
 //! Writes the `impl` of `tamis::Filter`.
 //!
-//! For each handler there is a line in `needs`, and an arm in `now` or, for an `async fn`, in `on`:
+//! For each handler there is a line in `needs`, and an arm in `now` or, for an `async fn`, in `on`. `look` is `now` for an
+//! event that is not given away:
 //!
 //! ```text
 //! fn needs(&self) -> Needs {
@@ -74,7 +75,8 @@ impl Output<'_> {
         let (generics, _, condition) = block.inherent.generics.split_for_impl();
         let (cfg, of) = (conditions(&block.inherent.attrs), &block.inherent.self_ty);
         let (message, collect) = (self.message(), self.collect());
-        let (needs, negotiate, now, on) = (self.needs(), self.negotiate(), self.now(), self.on());
+        let (needs, negotiate, on) = (self.needs(), self.negotiate(), self.on());
+        let (look, now) = (self.look(), self.now());
         quote! {
             #(#cfg)*
             #[automatically_derived]
@@ -83,6 +85,7 @@ impl Output<'_> {
                 #needs
                 #collect
                 #negotiate
+                #look
                 #now
                 #on
             }
@@ -151,20 +154,55 @@ impl Output<'_> {
         quote!(#(#methods)*)
     }
 
-    fn now(&self) -> TokenStream {
+    fn look(&self) -> TokenStream {
+        let Self { tamis, .. } = self;
+        let subject = quote!(::core::clone::Clone::clone(subject));
+        let done = |reply| quote!(::core::option::Option::Some(#reply));
+        let later = quote!(::core::option::Option::None);
+        let arms = self.plain_arms(&subject, done, &later);
+        quote! {
+            #[allow(unused_variables)]
+            fn look(
+                &mut self,
+                cx: &mut #tamis::Context<'_, Self::Message>,
+                event: &#tamis::Event,
+            ) -> ::core::option::Option<#tamis::Reply> {
+                match event {
+                    #(#arms)*
+                    _ => ::core::option::Option::Some(::core::result::Result::Ok(#tamis::Verdict::Continue)),
+                }
+            }
+        }
+    }
+
+    /// Has plain handlers called, and says something else about those that wait.
+    fn plain_arms(
+        &self,
+        subject: &TokenStream,
+        done: impl Fn(TokenStream) -> TokenStream,
+        later: &TokenStream,
+    ) -> impl Iterator<Item = TokenStream> {
         let Self { tamis, .. } = self;
         let arms = self.block.handlers.iter().filter(|handler| handler.known.kind != Kind::Negotiate);
-        let arms = arms.map(|handler| {
-            let (cfg, variant) = (&handler.cfg, event(handler));
+        arms.map(move |handler| {
             if !handler.is_async {
-                return self.arm(handler, |reply| quote!(#tamis::Now::Done(#reply)));
+                return self.arm(handler, subject, &done);
             }
+            let (cfg, variant) = (&handler.cfg, event(handler));
             let ignored = handler.known.carries.then(|| quote!((_)));
             quote! {
                 #(#cfg)*
-                #tamis::Event::#variant #ignored => #tamis::Now::Later(event),
+                #tamis::Event::#variant #ignored => #later,
             }
-        });
+        })
+    }
+
+    fn now(&self) -> TokenStream {
+        let Self { tamis, .. } = self;
+        let done = |reply| quote!(#tamis::Now::Done(#reply));
+        let later = quote!(#tamis::Now::Later(event));
+        let subject = quote!(subject);
+        let arms = self.plain_arms(&subject, done, &later);
         quote! {
             #[allow(unused_variables)]
             fn now(
@@ -185,7 +223,7 @@ impl Output<'_> {
         let handlers = self.block.handlers.iter();
         let arms = handlers
             .filter(|handler| handler.is_async && handler.known.kind != Kind::Negotiate)
-            .map(|handler| self.arm(handler, |reply| reply));
+            .map(|handler| self.arm(handler, &quote!(subject), |reply| reply));
         quote! {
             #[allow(unused_variables)]
             async fn on(
@@ -201,8 +239,13 @@ impl Output<'_> {
         }
     }
 
-    /// Has a handler called for its event.
-    fn arm(&self, handler: &Handler, reply_as: impl Fn(TokenStream) -> TokenStream) -> TokenStream {
+    /// Has a handler called for its event, of which it gets the subject.
+    fn arm(
+        &self,
+        handler: &Handler,
+        subject: &TokenStream,
+        reply_as: impl Fn(TokenStream) -> TokenStream,
+    ) -> TokenStream {
         let Self { tamis, .. } = self;
         let Handler { cfg, output, known, .. } = handler;
         let (variant, outcome) = (
@@ -218,7 +261,7 @@ impl Output<'_> {
             (true, false) => (quote!((_)), quote!()),
             (true, true) => (
                 quote!((subject)),
-                quote!(let subject = #tamis::handler::arguments::Subject::of(subject, cx);),
+                quote!(let subject = #tamis::handler::arguments::Subject::of(#subject, cx);),
             ),
         };
         let given = if looks { quote!(&subject) } else { quote!(&()) };

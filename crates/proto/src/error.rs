@@ -189,11 +189,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.peer, self.fault)?;
         if let Some(code) = self.code {
-            let name = match self.peer {
-                Role::Mta => crate::command::Kind::from_code(code).map(crate::command::Kind::name),
-                Role::Filter => crate::reply::name_of_code(code),
-            };
-            match name {
+            match crate::trace::name(self.peer, code) {
                 Some(name) => write!(f, " in {name} ({:?})", char::from(code))?,
                 None => write!(f, " (code {code:#04x})")?,
             }

@@ -34,6 +34,12 @@ impl Output {
         self.remaining()
     }
 
+    /// What is waiting, in pieces.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let tail = &self.tail[self.written..];
+        self.parts().map(|part| &part[..]).chain((!tail.is_empty()).then_some(tail))
+    }
+
     /// Drops what is waiting and gives back the memory.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -77,10 +83,8 @@ impl Buf for Output {
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let tail = &self.tail[self.written..];
-        let pieces = self.parts().map(|part| &part[..]).chain((!tail.is_empty()).then_some(tail));
         let mut count = 0;
-        for (slot, piece) in slices.iter_mut().zip(pieces) {
+        for (slot, piece) in slices.iter_mut().zip(self.chunks()) {
             *slot = IoSlice::new(piece);
             count += 1;
         }

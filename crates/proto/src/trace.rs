@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use crate::command::{Client, Command};
+use crate::command::{Client, Command, Kind};
 use crate::edit::Edit;
+use crate::error::Role;
 use crate::frame::Frame;
 use crate::negotiate::{Answer, MacroLists, MacroStage};
-use crate::reply::{Reply, SmtpReply};
+use crate::reply::{self, Reply, SmtpReply};
 use crate::rules::Rules;
 
 /// Longest text that is shown of any one string.
@@ -30,6 +31,14 @@ pub struct FromFilter<'b>(pub Frame<'b>);
 /// Bytes as text in quotes: control characters and what is not UTF-8 escaped, long text cut.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'b>(pub &'b [u8]);
+
+/// The name of a frame's letter; none if there is no such frame.
+pub fn name(from: Role, code: u8) -> Option<&'static str> {
+    match from {
+        Role::Mta => Kind::from_code(code).map(Kind::name),
+        Role::Filter => reply::name_of_code(code),
+    }
+}
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -35,6 +35,7 @@
 //! - [`chain`]: several filters on one connection.
 //! - [`remote`]: a filter that consults another milter over its socket.
 //! - [`message`]: the model of a message that filters look at and change.
+//! - [`recorder`]: the last frames of a connection on which something went wrong.
 //! - `testing`, with the feature of that name: drives a filter in tests, without an MTA and in virtual time.
 //!
 //! The protocol itself is in [`proto`].
@@ -49,6 +50,7 @@ pub mod handler;
 pub mod linear;
 pub mod message;
 mod permission;
+pub mod recorder;
 pub mod remote;
 pub mod server;
 mod stream;

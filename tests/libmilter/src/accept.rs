@@ -157,7 +157,8 @@ fn misplaced(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
         return Some((Rule::AbortOutsideMessage, Expected::goes_on(None, [])));
     }
     // Where unknown commands are disabled, their state is passed over on the way from abort.
-    if item.before == State::Abrt && runs && b"RTB".contains(&item.code) {
+    let begins = State::of(item.code).is_some_and(|next| State::Helo.reaches(next, agreed));
+    if item.before == State::Abrt && runs && b"RTB".contains(&item.code) && !begins {
         return Some((Rule::OutOfOrder, Expected::closes()));
     }
     if item.before != item.behind
@@ -169,6 +170,15 @@ fn misplaced(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
         return Some(match item.settled {
             Some(_) => (Rule::DecidedMessage, repeated(item, agreed)),
             None => (Rule::StepsWithoutCallback, Expected::closes()),
+        });
+    }
+    // Where that may begin a message, it does so for ours.
+    if item.goes_on_so && begins && item.settled.is_none() && (item.code != b'E' || item.payload.is_empty()) {
+        return State::of(item.code).map(|next| {
+            let expected = called(item, agreed, item.would, [Callback::Abort, callback(next)]);
+            let ends =
+                item.code == b'E' || !matches!(item.would, status::CONTINUE | status::NOREPLY | status::SKIP);
+            (Rule::StepsWithoutCallback, expected.with_message(!ends || item.watched && item.code != b'E'))
         });
     }
     if item.before == State::Data
@@ -263,7 +273,8 @@ fn behind(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
 fn without_header(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
     let goes_on =
         |status| item.watched || matches!(status, status::CONTINUE | status::NOREPLY | status::SKIP);
-    if !matches!(item.taken, Taken::Ignored { .. }) {
+    // Where senders and recipients are disabled, too, the stock library begins another message with it.
+    if !matches!(item.taken, Taken::Ignored { .. } | Taken::Runs { aborts_first: true, .. }) {
         return None;
     }
     let expected = match item.code {
@@ -341,13 +352,16 @@ fn ran(
     status: i32,
     calls: impl IntoIterator<Item = Callback>,
 ) -> Option<(Rule, Expected)> {
+    // An unknown command does not abort the message for ours.
+    let stays = item.code == b'U' && item.before.in_transaction();
+    let calls = calls.into_iter().filter(|call| !stays || *call == Callback::Unknown);
     match answer {
         Answer::Missing if status == status::NOREPLY => {
             Some((Rule::MissingAnswer, Expected::goes_on(Some(b'c'), calls).with_message(open_after(item))))
         }
         Answer::Missing => {
             // One recipient is refused, or everything.
-            let open = item.code == b'R' || item.code == b'U' && item.before.in_transaction();
+            let open = item.code == b'R' || stays;
             Some((Rule::NoSuchAnswer, Expected::goes_on(Some(b't'), calls).with_message(open)))
         }
         Answer::Piece { watched } => {
@@ -356,7 +370,8 @@ fn ran(
             } else {
                 (letter(status, agreed), None)
             };
-            let calls = [Callback::Body].into_iter().chain(last);
+            let aborts = calls.filter(|call| *call == Callback::Abort);
+            let calls = aborts.chain([Callback::Body]).chain(last);
             Some((Rule::LastPiece, Expected::goes_on(Some(reply), calls).with_message(false)))
         }
         Answer::Unheard => {
@@ -372,10 +387,10 @@ fn ran(
         Answer::Verdict if status == status::SKIP && agreed & bits::SKIP == 0 => {
             Some((Rule::SkipNotAgreedOn, Expected::goes_on(Some(b'c'), calls).with_message(open_after(item))))
         }
-        _ if item.code == b'U' && item.before.in_transaction() => {
+        _ if stays => {
             let reply = (answer != Answer::None).then(|| letter(status, agreed));
-            let calls = calls.into_iter().filter(|call| *call == Callback::Unknown);
-            Some((Rule::UnknownKeepsMessage, Expected::goes_on(reply, calls)))
+            let open = status != status::ACCEPT;
+            Some((Rule::UnknownKeepsMessage, Expected::goes_on(reply, calls).with_message(open)))
         }
         _ => None,
     }

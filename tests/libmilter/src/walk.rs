@@ -33,6 +33,8 @@ pub struct Item {
     pub watched: bool,
     /// It is executed only because states are passed over for which nothing was agreed on.
     pub passes_over: bool,
+    /// It goes on with the message only because of that.
+    pub goes_on_so: bool,
     /// What the stock library does with it.
     pub taken: Taken,
     /// The state after it.
@@ -57,6 +59,11 @@ pub fn walk(session: &Session, wanted: u32, agreed: u32) -> Vec<Item> {
             let reaches = |steps| before.reaches(next, steps) || State::Helo.reaches(next, steps);
             reaches(tracker.disabled()) && !reaches(agreed)
         });
+        let goes_on_so = State::of(code).is_some_and(|next| {
+            before.in_transaction()
+                && before.reaches(next, tracker.disabled())
+                && !before.reaches(next, agreed)
+        });
         let taken = tracker.take(Frame { code, payload }, &session.script);
         items.push(Item {
             start,
@@ -71,6 +78,7 @@ pub fn walk(session: &Session, wanted: u32, agreed: u32) -> Vec<Item> {
             would_piece,
             watched,
             passes_over,
+            goes_on_so,
             taken,
             after: tracker.state(),
         });

@@ -1,7 +1,8 @@
 //! The budgets, and whether they are met. A budget that is not met is told and fails nothing: times are the machine's.
 
 use super::peer::{
-    FLOOR, FLOOR_TOKIO, HANDLERS, HANDLERS_SPOOL, LIBMILTER, LIBMILTER_ON_TAMIS, LINEAR, MILTR, PYMILTER,
+    CHAINS, FLOOR, FLOOR_TOKIO, HANDLERS, HANDLERS_SPOOL, LIBMILTER, LIBMILTER_ON_TAMIS, LINEAR, MILTR,
+    PYMILTER,
 };
 use super::table::{Row, Table, markdown, number};
 
@@ -22,6 +23,8 @@ enum What {
     IdleKib,
     Allocations,
     SystemCalls,
+    /// CPU time of each filter that a chain has more.
+    AddedFilter,
 }
 
 /// What that is divided by.
@@ -33,6 +36,8 @@ enum Against {
     Peers(&'static [&'static str]),
     /// The same of this peer in another scenario.
     Itself(&'static str),
+    /// CPU time per message of another peer.
+    CpuOf(&'static str),
 }
 
 #[derive(Clone, Copy)]
@@ -45,7 +50,7 @@ const OTHERS: Against = Against::Peers(&[MILTR, LIBMILTER, PYMILTER]);
 const STYLES: &[&str] = &[HANDLERS, LINEAR];
 
 #[rustfmt::skip]
-const BUDGETS: [Budget; 19] = [
+const BUDGETS: [Budget; 25] = [
     budget("foundation", "answered", STYLES, What::Cpu, Against::Peers(&[FLOOR]), Bound::AtMost(1.35)),
     budget("foundation", "answered", STYLES, What::Cpu, OTHERS, Bound::AtMost(1.0)),
     budget("foundation", "no-reply", STYLES, What::Cpu, Against::Peers(&[FLOOR]), Bound::AtMost(2.0)),
@@ -65,7 +70,17 @@ const BUDGETS: [Budget; 19] = [
     budget("libmilter", "libmilter-wait-500", &[LIBMILTER_ON_TAMIS], What::Rate, SYSTEM, Bound::AtLeast(1.0)),
     budget("libmilter", "libmilter-wait-2000", &[LIBMILTER_ON_TAMIS], What::Rate, SYSTEM, Bound::AtLeast(2.0)),
     budget("libmilter", "idle", &[LIBMILTER_ON_TAMIS], What::IdleKib, SYSTEM, Bound::AtMost(1.0)),
+    budget("chain", "chain-answered", LONGEST, What::AddedFilter, ONE_FILTER, Bound::AtMost(0.03)),
+    budget("chain", "chain-answered-async", LONGEST, What::AddedFilter, ONE_FILTER, Bound::AtMost(0.03)),
+    budget("chain", "chain-pipeline", LONGEST, What::AddedFilter, ONE_FILTER, Bound::AtMost(0.03)),
+    budget("chain", "chain-no-reply", LONGEST, What::AddedFilter, ONE_FILTER, Bound::AtMost(0.15)),
+    budget("chain", "chain-no-reply-async", LONGEST, What::AddedFilter, ONE_FILTER, Bound::AtMost(0.15)),
+    budget("chain", "chain-pipeline-no-reply", LONGEST, What::AddedFilter, ONE_FILTER, Bound::AtMost(0.15)),
 ];
+
+const LONGEST: &[&str] = &[CHAINS[CHAINS.len() - 1]];
+/// All of its cost, while an added filter has only what is more.
+const ONE_FILTER: Against = Against::CpuOf(HANDLERS);
 
 const SYSTEM: Against = Against::Peers(&[LIBMILTER]);
 
@@ -94,18 +109,23 @@ impl Budget {
 
     fn judge_peer(&self, peer: &str, tables: &[Table]) -> Option<Vec<String>> {
         let table = |scenario: &str| tables.iter().find(|table| table.scenario.name == scenario);
-        let value = self.what.of(table(self.scenario)?.row(peer)?)?;
+        let own = table(self.scenario)?;
+        let value = self.what.of(own, own.row(peer)?)?;
         let (reference, name) = match self.against {
             Against::Nothing => (1.0, String::new()),
             Against::Peers(others) => {
                 let others = others.iter().filter_map(|other| {
-                    let row = table(self.scenario)?.row(other)?;
-                    Some((self.what.of(row)?, row.peer.name))
+                    let row = own.row(other)?;
+                    Some((self.what.of(own, row)?, row.peer.name))
                 });
                 let (value, name) = others.min_by(|a, b| a.0.total_cmp(&b.0))?;
                 (value, format!(" × {name}"))
             }
-            Against::Itself(other) => (self.what.of(table(other)?.row(peer)?)?, format!(" × {other}")),
+            Against::Itself(other) => {
+                let table = table(other)?;
+                (self.what.of(table, table.row(peer)?)?, format!(" × {other}"))
+            }
+            Against::CpuOf(other) => (own.row(other)?.sample.cpu, format!(" × {other}")),
         };
         let value = value / reference;
         let (bound, met) = match self.bound {
@@ -126,16 +146,18 @@ impl What {
             Self::IdleKib => "KiB per idle connection",
             Self::Allocations => "allocations per message",
             Self::SystemCalls => "system calls per message",
+            Self::AddedFilter => "CPU per message and added filter",
         }
     }
 
-    fn of(self, row: &Row) -> Option<f64> {
+    fn of(self, table: &Table, row: &Row) -> Option<f64> {
         match self {
             Self::Cpu => Some(row.sample.cpu),
             Self::Rate => Some(row.sample.rate),
             Self::IdleKib => row.sample.idle.map(|bytes| bytes / 1024.0),
             Self::Allocations => row.counts.allocations,
             Self::SystemCalls => row.counts.system_calls,
+            Self::AddedFilter => table.added_filter(row),
         }
     }
 }

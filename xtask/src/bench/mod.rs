@@ -91,8 +91,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     for scenario in scenarios {
         let takes_part = |peer: &&Peer| scenario.task(peer).is_some();
         let peers: Vec<_> = peers.iter().copied().filter(takes_part).collect();
-        // A comparison of libraries that has one of them would say nothing.
-        if scenario.is_about_libraries() && peers.iter().all(|peer| peer.name != peer::LIBMILTER_ON_TAMIS) {
+        if !scenario.is_about(&peers) {
             continue;
         }
         let table = measure(&bench, scenario, &peers, options)?;

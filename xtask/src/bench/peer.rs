@@ -28,6 +28,8 @@ enum Program {
     LibmilterOnTamis,
     /// `pymilter.py`.
     Pymilter,
+    /// So many filters as a chain.
+    Chain(&'static str),
 }
 
 /// In which of the things to do.
@@ -38,6 +40,8 @@ enum TakesPart {
     Not(&'static str),
     /// As another row beside its usual one: in this only, and doing that.
     Also(&'static str, &'static str),
+    /// In scenarios about chains only.
+    Chains,
 }
 
 pub(crate) const FLOOR: &str = "floor";
@@ -51,8 +55,10 @@ pub(crate) const LIBMILTER: &str = "libmilter";
 pub(crate) const LIBMILTER_ON_TAMIS: &str = "libmilter-tamis";
 pub(crate) const PYMILTER: &str = "pymilter";
 
+pub(crate) const CHAINS: [&str; 4] = ["tamis-chain-1", "tamis-chain-2", "tamis-chain-5", "tamis-chain-10"];
+
 /// All there are, in the order of the tables.
-pub(crate) const ALL: [Peer; 10] = [
+pub(crate) const ALL: [Peer; 14] = [
     peer(FLOOR, "the least there is to do: one thread, epoll", Program::Rust("floor")),
     peer(FLOOR_TOKIO, "the same on tokio", Program::Rust("floor-tokio")),
     peer(HANDLERS, "Tamis, a filter of handlers", Program::Rust("tamis-handlers")),
@@ -72,6 +78,10 @@ pub(crate) const ALL: [Peer; 10] = [
     peer(LIBMILTER, "C on the system's libmilter", Program::Libmilter),
     peer(LIBMILTER_ON_TAMIS, "the same program on Tamis' libmilter.so", Program::LibmilterOnTamis),
     peer(PYMILTER, "Python, on libmilter", Program::Pymilter),
+    chain(CHAINS[0], "Tamis, a chain of one filter", "1"),
+    chain(CHAINS[1], "of two filters", "2"),
+    chain(CHAINS[2], "of five", "5"),
+    chain(CHAINS[3], "of ten", "10"),
 ];
 
 const SPOOL: TakesPart = TakesPart::Also("replace25", "replace25-spool");
@@ -80,7 +90,23 @@ const fn peer(name: &'static str, about: &'static str, program: Program) -> Peer
     Peer { name, about, program, takes_part: TakesPart::Always }
 }
 
+const fn chain(name: &'static str, about: &'static str, count: &'static str) -> Peer {
+    Peer { takes_part: TakesPart::Chains, ..peer(name, about, Program::Chain(count)) }
+}
+
 impl Peer {
+    pub(crate) fn is_chain(&self) -> bool {
+        matches!(self.takes_part, TakesPart::Chains)
+    }
+
+    /// How many filters it is, of a chain.
+    pub(crate) fn filters(&self) -> Option<f64> {
+        match self.program {
+            Program::Chain(count) => count.parse().ok(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_floor(&self) -> bool {
         matches!(self.name, FLOOR | FLOOR_TOKIO)
     }
@@ -91,6 +117,7 @@ impl Peer {
             TakesPart::Always => Some(what),
             TakesPart::Not(cannot) => (what != cannot).then_some(what),
             TakesPart::Also(only, does) => (what == only).then_some(does),
+            TakesPart::Chains => what.contains(':').then_some(what),
         }
     }
 }
@@ -139,7 +166,7 @@ impl Built {
     fn prepare(&self, peer: &Peer, root: &Path) -> Result<Option<String>> {
         let lacks = |path: &Path| (!path.exists()).then(|| format!("there is no {}", path.display()));
         match peer.program {
-            Program::Rust(_) => Ok(None),
+            Program::Rust(_) | Program::Chain(_) => Ok(None),
             Program::Pymilter => Ok(lacks(Path::new(PYMILTER_MODULE))),
             Program::Libmilter => {
                 let lacks = lacks(Path::new(LIBMILTER_HEADER));
@@ -210,6 +237,7 @@ impl Built {
                 let libraries = Some(("LD_LIBRARY_PATH", self.folder.join("lib")));
                 (vec![self.folder.join("libmilter")], libraries)
             }
+            Program::Chain(count) => (vec![self.programs.join("tamis-chain"), count.into()], None),
             Program::Pymilter => (vec![PYTHON.into(), self.peers.join("pymilter.py")], None),
         }
     }

@@ -1,6 +1,6 @@
 //! What the peers are put through.
 
-use super::peer::{FLOOR, FLOOR_TOKIO, LIBMILTER, LIBMILTER_ON_TAMIS, Peer};
+use super::peer::{CHAINS, FLOOR, FLOOR_TOKIO, HANDLERS, LIBMILTER, LIBMILTER_ON_TAMIS, Peer};
 
 /// A load on peers that all do one thing.
 #[derive(Debug)]
@@ -11,8 +11,12 @@ pub(crate) struct Scenario {
     task: &'static str,
     pub(crate) load: Load,
     pub(crate) unit: Unit,
+    /// What chains are told to do.
+    of_chains: &'static str,
     /// Whom it is about, if not everybody.
     only: Option<&'static [&'static str]>,
+    /// Without one of these it would say nothing.
+    about: &'static [&'static str],
 }
 
 /// What the load generator does.
@@ -43,6 +47,8 @@ pub(crate) enum Unit {
     Body,
     /// Memory for an idle connection.
     IdleConnection,
+    /// CPU time for a message in each filter that a chain has more.
+    AddedFilter,
 }
 
 /// A usual message: 47 frames in, 23 answers out.
@@ -59,7 +65,7 @@ pub(crate) const USUAL: Load = Load {
 };
 
 /// All there are, in the order in which they run.
-pub(crate) const ALL: [Scenario; 14] = [
+pub(crate) const ALL: [Scenario; 21] = [
     usual("answered", "Every step answered, no edits"),
     usual("header", "One header field added"),
     usual("footer", "Body replaced by itself and a footer"),
@@ -75,6 +81,15 @@ pub(crate) const ALL: [Scenario; 14] = [
     library("libmilter-1", "answered", 1, "One C program, two libraries: 1 connection, all on one CPU"),
     library("libmilter-50", "answered", 50, "One C program, two libraries: 50 connections"),
     library("libmilter-500", "answered", 500, "One C program, two libraries: 500 connections"),
+    Scenario {
+        load: Load { warm_up: 10, seconds: 2.0, ..crowd(1) },
+        ..library(
+            "libmilter-wait-1",
+            "wait50",
+            1,
+            "One C program, two libraries: 1 connection, 50 ms wait, one CPU",
+        )
+    },
     library("libmilter-wait-50", "wait50", 50, "One C program, two libraries: 50 connections, 50 ms wait"),
     library("libmilter-wait-500", "wait50", 500, "One C program, two libraries: 500 connections, 50 ms wait"),
     library(
@@ -83,10 +98,25 @@ pub(crate) const ALL: [Scenario; 14] = [
         2_000,
         "One C program, two libraries: 2,000 connections, 50 ms wait",
     ),
+    chain("chain-answered", "answered:parallel", "Chains in parallel, every step answered"),
+    chain("chain-answered-async", "answered:parallel:async", "The same, `async` handlers"),
+    chain("chain-pipeline", "answered:pipeline", "Chains as pipelines, every step answered"),
+    chain("chain-no-reply", "no-reply:parallel", "Chains in parallel, the end of message answered"),
+    chain("chain-no-reply-async", "no-reply:parallel:async", "The same, `async` handlers"),
+    chain("chain-pipeline-no-reply", "no-reply:pipeline", "Chains as pipelines, the end of message answered"),
 ];
 
 const fn usual(name: &'static str, title: &'static str) -> Scenario {
-    Scenario { name, title, task: name, load: USUAL, unit: Unit::Message, only: None }
+    Scenario {
+        name,
+        title,
+        task: name,
+        load: USUAL,
+        unit: Unit::Message,
+        of_chains: "",
+        only: None,
+        about: &[],
+    }
 }
 
 const fn large(name: &'static str, title: &'static str) -> Scenario {
@@ -96,7 +126,27 @@ const fn large(name: &'static str, title: &'static str) -> Scenario {
 
 const fn library(name: &'static str, task: &'static str, connections: u32, title: &'static str) -> Scenario {
     let only: &[&str] = &[FLOOR, FLOOR_TOKIO, LIBMILTER, LIBMILTER_ON_TAMIS];
-    Scenario { task, load: crowd(connections), only: Some(only), ..usual(name, title) }
+    let about: &[&str] = &[LIBMILTER_ON_TAMIS];
+    Scenario { task, load: crowd(connections), only: Some(only), about, ..usual(name, title) }
+}
+
+/// Chains, and what they are compared with.
+const BESIDE_CHAINS: [&str; 6] = [FLOOR_TOKIO, HANDLERS, CHAINS[0], CHAINS[1], CHAINS[2], CHAINS[3]];
+
+const fn chain(name: &'static str, of_chains: &'static str, title: &'static str) -> Scenario {
+    // The first word of what they are told.
+    let task = match of_chains.as_bytes() {
+        [b'a', ..] => "answered",
+        _ => "no-reply",
+    };
+    Scenario {
+        task,
+        unit: Unit::AddedFilter,
+        of_chains,
+        only: Some(&BESIDE_CHAINS),
+        about: &CHAINS,
+        ..usual(name, title)
+    }
 }
 
 /// Many connections need a while until all have carried something.
@@ -112,9 +162,10 @@ impl Load {
         Self { seconds: self.seconds / 3.0, warm_up: self.warm_up.min(self.connections.max(200)), ..self }
     }
 
-    /// Messages of two runs whose difference is counted: enough that chance makes no difference.
+    /// Messages of two runs whose difference is counted: enough that chance makes no difference, and few where each takes
+    /// its time.
     pub(crate) fn counted(&self) -> (u64, u64) {
-        if self.body > 1 << 20 { (5, 15) } else { (1_000, 3_000) }
+        if self.warm_up < 100 { (5, 15) } else { (1_000, 3_000) }
     }
 
     /// The options of `tamis bench`.
@@ -140,12 +191,13 @@ impl Scenario {
     /// What a peer is told to do in it, if it takes part.
     pub(crate) fn task(&self, peer: &Peer) -> Option<&'static str> {
         let wanted = self.only.is_none_or(|only| only.contains(&peer.name));
-        peer.task(self.task).filter(|_| wanted)
+        let task = if peer.is_chain() { self.of_chains } else { self.task };
+        peer.task(task).filter(|_| wanted)
     }
 
-    /// Whether it is about one library in place of another.
-    pub(crate) fn is_about_libraries(&self) -> bool {
-        self.only.is_some()
+    /// Whether it says something about these.
+    pub(crate) fn is_about(&self, peers: &[&Peer]) -> bool {
+        self.about.is_empty() || peers.iter().any(|peer| self.about.contains(&peer.name))
     }
 }
 
@@ -230,10 +282,22 @@ mod tests {
     }
 
     #[test]
-    fn library_scenarios_leave_others_out() {
+    fn scenarios_about_a_few_leave_others_out() {
         let linear = peer::ALL.iter().find(|peer| peer.name == peer::LINEAR).unwrap();
-        for scenario in ALL.iter().filter(|scenario| scenario.is_about_libraries()) {
+        for scenario in ALL.iter().filter(|scenario| scenario.only.is_some()) {
             assert_eq!(scenario.task(linear), None, "{}", scenario.name);
         }
+    }
+
+    #[test]
+    fn chains_are_told_how_to_run_and_run_in_scenarios_about_chains_alone() {
+        let peer = |name: &str| peer::ALL.iter().find(|peer| peer.name == name).unwrap();
+        let scenario = |name: &str| ALL.iter().find(|scenario| scenario.name == name).unwrap();
+        let chain = peer(CHAINS[2]);
+        assert_eq!(scenario("chain-no-reply-async").task(chain), Some("no-reply:parallel:async"));
+        assert_eq!(scenario("chain-no-reply-async").task(peer(HANDLERS)), Some("no-reply"));
+        assert_eq!(scenario("no-reply").task(chain), None);
+        assert!(scenario("chain-pipeline").is_about(&[peer(HANDLERS), chain]));
+        assert!(!scenario("chain-pipeline").is_about(&[peer(HANDLERS)]));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::ops::RangeBounds;
 
 use super::count::Counts;
-use super::peer::{FLOOR, FLOOR_TOKIO, Peer};
+use super::peer::{FLOOR, FLOOR_TOKIO, HANDLERS, Peer};
 use super::run::Sample;
 use super::scenario::{Scenario, Unit};
 
@@ -33,6 +33,7 @@ impl Table {
             Unit::Message => self.of_messages(),
             Unit::Body => self.of_bodies(),
             Unit::IdleConnection => self.of_idle_connections(),
+            Unit::AddedFilter => self.of_chains(),
         };
         format!("### {}\n\n{body}", self.scenario.title)
     }
@@ -116,6 +117,46 @@ impl Table {
         self.with_names(&head, rows)
     }
 
+    fn of_chains(&self) -> String {
+        let head = [
+            "`{name}`",
+            "CPU µs/message",
+            "in user space",
+            "× tamis-handlers",
+            "each filter more, µs",
+            "in % of tamis-handlers",
+            "messages/s",
+            "p99 ms",
+            "system calls",
+            "allocations",
+        ];
+        let rows = self.rows.iter().map(|row| {
+            let Row { sample, counts, .. } = row;
+            let more = self.added_filter(row);
+            let one = self.row(HANDLERS).map(|one| one.sample.cpu);
+            vec![
+                number(sample.cpu),
+                number(sample.user),
+                self.times(row, HANDLERS),
+                optional(more),
+                optional(more.zip(one).map(|(more, one)| more / one * 100.0)),
+                number(sample.rate),
+                number(sample.p99 / 1e3),
+                optional(counts.system_calls),
+                optional(counts.allocations),
+            ]
+        });
+        self.with_names(&head, rows)
+    }
+
+    /// CPU time of each filter that a chain has more than the shortest one.
+    pub(crate) fn added_filter(&self, row: &Row) -> Option<f64> {
+        let chains = self.rows.iter().filter_map(|row| Some((row.peer.filters()?, row.sample.cpu)));
+        let (fewest, least) = chains.min_by(|a, b| a.0.total_cmp(&b.0))?;
+        let more = row.peer.filters()? - fewest;
+        (more > 0.0).then(|| (row.sample.cpu - least) / more)
+    }
+
     /// CPU time compared with that of another.
     fn times(&self, row: &Row, other: &str) -> String {
         optional(self.row(other).map(|other| row.sample.cpu / other.sample.cpu))
@@ -190,6 +231,21 @@ mod tests {
         let shown = [0.5, 9.994, 9.996, 99.94, 99.96, 1_234.4, 1_234_567.0].map(number);
         assert_eq!(shown, ["0.50", "9.99", "10.0", "99.9", "100", "1,234", "1,234,567"]);
         assert_eq!(number(f64::NAN), "–");
+    }
+
+    #[test]
+    fn chains_are_compared_with_the_shortest_one_and_with_a_filter_alone() {
+        let row = |name: &str, cpu| Row {
+            peer: super::super::peer::ALL.iter().find(|peer| peer.name == name).unwrap(),
+            sample: Sample { cpu, ..Sample::default() },
+            counts: Counts::default(),
+        };
+        let scenario = &super::super::scenario::ALL;
+        let scenario = scenario.iter().find(|scenario| scenario.unit == Unit::AddedFilter).unwrap();
+        let rows = vec![row(HANDLERS, 50.0), row("tamis-chain-1", 60.0), row("tamis-chain-5", 68.0)];
+        let table = Table { scenario, rows }.markdown();
+        assert!(table.contains("| tamis-chain-1 | 60.0 | 0.00 | 1.20 | – | – |"), "{table}");
+        assert!(table.contains("| tamis-chain-5 | 68.0 | 0.00 | 1.36 | 2.00 | 4.00 |"), "{table}");
     }
 
     #[test]

@@ -15,8 +15,8 @@ use tracing_subscriber::registry::LookupSpan;
 /// Writes `{"timestamp":…,"level":…,"target":…,"connection":{"id":1},"message":…, field: value, …}`.
 pub(super) struct Json;
 
-/// Fields whose text is a JSON list, see [`List`](super::List).
-const LISTS: [&str; 1] = ["recipients"];
+/// Fields whose text is a JSON list: see [`List`](super::List), the flight recorder, and what a chain says of a message.
+const LISTS: [&str; 3] = ["recipients", "frames", "by_filter"];
 
 impl<S, N> FormatEvent<S, N> for Json
 where

@@ -83,7 +83,12 @@ const MILTER_HELP: &str = "\
 Consults another milter as one filter of the chain: NAME is for the log, SOCKET is where it listens
 
 Behind the socket, with commas: timeout=TIME, the longest it may take at any stage; on-failure=tempfail, reject, accept
-or quarantine, what happens to mail when it fails (tempfail by default); dry-run, to log what it says and do nothing.";
+or quarantine, what happens to mail when it fails (tempfail by default); dry-run, to log what it says and do nothing.
+
+A greylist, a signature that may fail, and a virus scanner that is tried out:
+  --milter greylist=unix:/run/greylist.sock
+  --milter opendkim=inet:8891@localhost,timeout=10s,on-failure=accept
+  --milter clamav=unix:/run/clamav.sock,dry-run";
 
 const FILTER_HELP: &str = "\
 Runs an example as one filter of the chain

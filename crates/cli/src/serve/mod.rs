@@ -29,6 +29,7 @@ use chain::{Members, Plan};
 use filter::{Settings, Watcher};
 use header::Template;
 use limits::Limits;
+use units::size;
 
 /// Filters mail: logs every message and, if told so, adds header fields and text.
 ///
@@ -81,6 +82,13 @@ pub(crate) struct Args {
     /// How log lines look; they go to stderr.
     #[arg(long, env = "TAMIS_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: log::Format,
+
+    /// Keeps so much of each connection's last frames, and logs them when something goes wrong on it.
+    ///
+    /// A filter that fails or is too slow, and a connection that breaks, are then followed by a line of
+    /// tamis::recorder with what was said last. 16K hold a usual message; of each piece of a body 64 bytes are kept.
+    #[arg(long, env = "TAMIS_FLIGHT_RECORDER", value_name = "SIZE", default_value = "0", value_parser = size)]
+    flight_recorder: usize,
 
     #[command(flatten)]
     chain: Members,
@@ -167,6 +175,7 @@ impl Ready {
         };
         let mut options = Options::default();
         options.on_failure = args.on_failure.verdict();
+        options.flight_recorder = args.flight_recorder;
         // Before the sockets, so that a signal never leaves a unix socket behind.
         let catch = |kind, name| match signal(kind) {
             Ok(signal) => Ok((signal, name)),

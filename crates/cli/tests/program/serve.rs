@@ -1,5 +1,7 @@
 //! `tamis serve`, mostly with `tamis send` as the MTA.
 
+use std::io::Write;
+
 use bytes::Bytes;
 use serde_json::Value;
 use tamis::client::Client;
@@ -277,4 +279,24 @@ fn only_those_allowed_may_connect() {
     refusing.wait_for("connection refused: its address is in no network that is allowed");
     let serve = Serve::start(&["--allow-network=127.0.0.1"]);
     assert_eq!(serve.send(&[]).code, 0);
+}
+
+#[test]
+fn flight_records_tell_what_was_said_before_a_connection_broke() {
+    let mut serve = Serve::start(&["--flight-recorder=16K", "--log-format=json"]);
+    let mut mta = serve.connect();
+    // An offer, a HELO with what a terminal would obey and JSON would not, and no frame.
+    let offer = b"\0\0\0\x0dO\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff";
+    let helo = b"\0\0\0\x0aHa\"\\\x1b[e\xcc\x81\0";
+    mta.write_all(&[&offer[..], helo, b"\0\0\0\0"].concat()).unwrap();
+    let line = serve.wait_for("tamis::recorder");
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["cause"], &line["place"]), (&Value::from("connection"), &Value::from("connection")));
+    let frames: Vec<_> =
+        line["frames"].as_array().unwrap().iter().map(|frame| frame.as_str().unwrap()).collect();
+    assert_eq!(line["count"], frames.len());
+    assert!(frames[0].contains(" > negotiate version=6 "), "{frames:?}");
+    assert!(frames.iter().any(|frame| frame.contains(" < negotiate version=6 ")), "{frames:?}");
+    assert!(frames.iter().any(|frame| frame.ends_with("> helo \"a\\\"\\\\\\x1b[e\u{301}\"")), "{frames:?}");
+    assert!(frames.last().unwrap().ends_with(r#" > no frame "\x00\x00\x00\x00""#), "{frames:?}");
 }

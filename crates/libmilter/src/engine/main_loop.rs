@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::pool::{LOOK, Watch};
+use super::pool::LOOK;
+use super::watch::Watch;
 use super::{Engine, LEAVE};
 use crate::connection::Ending;
 use crate::context::SLOTS;
@@ -47,10 +48,10 @@ pub(crate) fn run(
     // A signal handler of the program may ring it at any time from now on, so it stays.
     let ringer = bell.try_clone()?;
     process::set_bell(ringer.into_raw_fd());
-    engine.start_threads()?;
+    engine.start_thread()?;
     log::info(format_args!("Tamis libmilter {} is ready", env!("CARGO_PKG_VERSION")));
     let mut swept = Instant::now();
-    let mut watch = Watch::default();
+    let mut watch = Watch::new();
     while process::stopping() == Stop::No && !engine.accepting.has_failed() {
         let mut time = until_sweep(swept);
         if let Some(rest) = engine.accepting.rest() {
@@ -59,9 +60,9 @@ pub(crate) fn run(
         if engine.pool.is_scarce() {
             time = Some(time.map_or(LOOK, |time| time.min(LOOK)));
         }
-        wait(&signals, &bell, time)?;
+        engine.wait(&signals, &bell, time)?;
         if engine.pool.is_scarce() {
-            engine.look_after_threads(&mut watch);
+            watch.look(&engine);
         }
         engine.accepting.wake(&engine.epoll);
         if until_sweep(swept).is_some_and(|time| time.is_zero()) {
@@ -75,23 +76,24 @@ pub(crate) fn run(
     if failed { Err(io::Error::other("no more connections can be accepted")) } else { Ok(()) }
 }
 
-/// Waits for a signal or the bell, and does what signals mean.
-fn wait(signals: &OwnedFd, bell: &OwnedFd, time: Option<Duration>) -> io::Result<()> {
-    let [signal, rung] = sys::wait_readable([signals.as_fd(), bell.as_fd()], time)?;
-    if signal && let Some(number) = sys::next_signal(signals.as_fd()) {
-        obey(number);
-    }
-    if rung {
-        let _ = sys::read(bell.as_fd(), &mut [0; 8]);
-    }
-    Ok(())
-}
-
 fn obey(signal: c_int) {
     process::stop(if signal == libc::SIGINT { Stop::Now } else { Stop::Soon });
 }
 
 impl Engine {
+    /// Waits for a signal, the bell or the timer of the pool, and does what signals mean.
+    fn wait(&self, signals: &OwnedFd, bell: &OwnedFd, time: Option<Duration>) -> io::Result<()> {
+        let timer = self.pool.timer();
+        let [signal, rung, set_off] = sys::wait_readable([signals.as_fd(), bell.as_fd(), timer], time)?;
+        if signal && let Some(number) = sys::next_signal(signals.as_fd()) {
+            obey(number);
+        }
+        for (fd, _) in [(bell.as_fd(), rung), (timer, set_off)].into_iter().filter(|(_, ready)| *ready) {
+            let _ = sys::read(fd, &mut [0; 8]);
+        }
+        Ok(())
+    }
+
     /// Begins to count and to publish, if that is wanted.
     fn publish(self: &Arc<Self>) -> Option<Publisher> {
         let to = self.settings.metrics.as_ref()?;
@@ -116,7 +118,7 @@ impl Engine {
                 break;
             }
             let look = Duration::from_millis(500);
-            wait(signals, bell, Some(if left.is_zero() { look } else { left.min(look) }))?;
+            self.wait(signals, bell, Some(if left.is_zero() { look } else { left.min(look) }))?;
         }
         self.over.store(true, Ordering::SeqCst);
         // Every thread sees it, as nobody takes it off.
@@ -132,7 +134,7 @@ impl Engine {
                 ));
                 break;
             }
-            wait(signals, bell, Some(left))?;
+            self.wait(signals, bell, Some(left))?;
         }
         Ok(())
     }

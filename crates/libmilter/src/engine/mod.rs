@@ -10,6 +10,7 @@ mod limits;
 mod main_loop;
 mod pool;
 mod serve;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -49,7 +50,7 @@ impl Engine {
     fn new(filter: Arc<Filter>, settings: Settings, listener: Listener) -> std::io::Result<Self> {
         let epoll = sys::Epoll::new()?;
         epoll.add_once(listener.fd(), LISTENER)?;
-        let pool = pool::Pool::new(settings.threads);
+        let pool = pool::Pool::new(settings.threads)?;
         let limits = limits::CurrentLimits::new(settings.frame.unwrap_or(0));
         Ok(Self {
             filter,

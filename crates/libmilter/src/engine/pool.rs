@@ -1,11 +1,13 @@
-//! How many threads there are.
+//! The threads that serve connections.
 //!
-//! Two wait at the beginning. While at least one waits, whatever becomes ready is taken up at once. When none does,
-//! `smfi_main` looks every millisecond whether threads come back: those that do not are in a callback that takes its
-//! time, and others are started in their place, up to the bound, so that as many as there are processors are always
-//! free for what comes. Callbacks that return at once are served by a few threads, however many connections there are.
-//! Who waited in vain for a while leaves, but for the last two.
+//! One waits at the beginning, and takes up whatever becomes ready. Who finds that none waits any more sets a timer, on
+//! which `smfi_main` looks after them (`watch`): it starts others in place of those that are in callbacks that take
+//! their time. So callbacks that return at once are served by as few threads as can do it, however many connections
+//! there are: with two of them waiting, the second would be woken whenever the first is not back yet. Who waited in
+//! vain for a while leaves, but for the last one.
 
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,55 +16,47 @@ use super::serve::Worker;
 use super::{Engine, LEAVE, LISTENER};
 use crate::context::Handle;
 use crate::metrics::Gauges;
-use crate::settings::THREADS;
 use crate::{log, process, sys};
 
 /// The threads.
 #[derive(Debug)]
 pub(super) struct Pool {
     bound: usize,
-    /// Threads that can run at the same time.
-    processors: usize,
     threads: AtomicUsize,
     /// Threads that wait for something to do.
     waiting: AtomicUsize,
     /// None did, a moment ago: `smfi_main` looks after them.
     scarce: AtomicBool,
+    /// Makes it do so.
+    timer: OwnedFd,
     /// How far each thread is; `smfi_main` compares.
     progress: Mutex<Vec<Arc<Progress>>>,
-    said_full: AtomicBool,
 }
 
 /// How far a thread is: odd while it has a connection, and another number each time.
-type Progress = AtomicU32;
+pub(super) type Progress = AtomicU32;
 
 /// After so long without anything to do a thread leaves.
 const IDLE: Duration = Duration::from_secs(20);
 /// Threads that stay.
-const LEAST: usize = 2;
+const LEAST: usize = 1;
 /// How often `smfi_main` looks after threads while none waits.
 pub(super) const LOOK: Duration = Duration::from_millis(1);
-/// After so many looks at threads that wait, it stops.
-const CALM: u32 = 50;
-
-/// What `smfi_main` remembers from one look to the next.
-#[derive(Debug, Default)]
-pub(super) struct Watch {
-    before: Vec<(Arc<Progress>, u32)>,
-    calm: u32,
-}
 
 impl Pool {
-    pub(super) fn new(bound: usize) -> Self {
-        Self {
+    pub(super) fn new(bound: usize) -> io::Result<Self> {
+        Ok(Self {
             bound,
-            processors: std::thread::available_parallelism().map_or(1, Into::into),
             threads: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             scarce: AtomicBool::new(false),
+            timer: sys::timer_fd()?,
             progress: Mutex::new(Vec::new()),
-            said_full: AtomicBool::new(false),
-        }
+        })
+    }
+
+    pub(super) const fn bound(&self) -> usize {
+        self.bound
     }
 
     pub(super) fn threads(&self) -> usize {
@@ -75,15 +69,40 @@ impl Pool {
         Gauges { threads, threads_busy: threads.saturating_sub(waiting), threads_bound: self.bound }
     }
 
+    /// Whether a thread waits for something to do.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
     /// Whether `smfi_main` has to look after threads.
     pub(super) fn is_scarce(&self) -> bool {
         self.scarce.load(Ordering::SeqCst)
     }
 
+    /// Can be read when it has to begin with that.
+    pub(super) fn timer(&self) -> BorrowedFd<'_> {
+        self.timer.as_fd()
+    }
+
+    /// A thread waits: `smfi_main` need not look any more.
+    pub(super) fn relax(&self) {
+        self.scarce.store(false, Ordering::SeqCst);
+        // It may have gone just now.
+        if !self.has_waiting() {
+            self.scarce.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// How far each thread is.
+    pub(super) fn progress(&self) -> Vec<(Arc<Progress>, u32)> {
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.iter().map(|thread| (Arc::clone(thread), thread.load(Ordering::Relaxed))).collect()
+    }
+
     /// A waiting thread got something to do.
     fn took_work(&self) {
         if self.waiting.fetch_sub(1, Ordering::SeqCst) == 1 && !self.scarce.swap(true, Ordering::SeqCst) {
-            process::ring();
+            sys::set_timer(self.timer.as_fd(), LOOK);
         }
     }
 
@@ -92,75 +111,15 @@ impl Pool {
         let others = |waiting: usize| (waiting > LEAST).then(|| waiting - 1);
         self.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, others).is_ok()
     }
-
-    /// Threads that have had the same connection since the last look.
-    fn stuck(&self, watch: &mut Watch) -> usize {
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let now: Vec<_> =
-            progress.iter().map(|thread| (Arc::clone(thread), thread.load(Ordering::Relaxed))).collect();
-        drop(progress);
-        // Threads that left are gone from one of the two, the others are in the same order.
-        let mut before = watch.before.iter();
-        let is_stuck = |(thread, at): &&(Arc<Progress>, u32)| {
-            at % 2 == 1
-                && before.by_ref().find(|(one, _)| Arc::ptr_eq(one, thread)).is_some_and(|(_, was)| was == at)
-        };
-        let stuck = now.iter().filter(is_stuck).count();
-        watch.before = now;
-        stuck
-    }
 }
 
 impl Engine {
-    /// Starts the first threads.
+    /// Starts a thread.
     ///
     /// # Errors
     ///
     /// When the system has none.
-    pub(super) fn start_threads(self: &Arc<Self>) -> std::io::Result<()> {
-        (0..LEAST.min(self.pool.bound)).try_for_each(|_| self.start_thread())
-    }
-
-    /// Looks whether there are threads for what comes, and starts some if not.
-    pub(super) fn look_after_threads(self: &Arc<Self>, watch: &mut Watch) {
-        let pool = &self.pool;
-        if pool.waiting.load(Ordering::SeqCst) > 0 {
-            watch.calm += 1;
-            watch.before.clear();
-            if watch.calm > CALM {
-                watch.calm = 0;
-                pool.scarce.store(false, Ordering::SeqCst);
-                // One may have gone just now.
-                if pool.waiting.load(Ordering::SeqCst) == 0 {
-                    pool.scarce.store(true, Ordering::SeqCst);
-                }
-            }
-            return;
-        }
-        watch.calm = 0;
-        let free = pool.threads().saturating_sub(pool.stuck(watch));
-        for _ in free..pool.processors {
-            if pool.threads() >= pool.bound {
-                if free == 0 && !pool.said_full.swap(true, Ordering::Relaxed) {
-                    log::warning(format_args!(
-                        "all {} threads are in callbacks: further commands wait ({THREADS} sets how many there may be)",
-                        pool.bound
-                    ));
-                }
-                return;
-            }
-            if let Err(error) = self.start_thread() {
-                if !pool.said_full.swap(true, Ordering::Relaxed) {
-                    log::warning(format_args!(
-                        "cannot start another thread, commands may have to wait: {error}"
-                    ));
-                }
-                return;
-            }
-        }
-    }
-
-    fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
+    pub(super) fn start_thread(self: &Arc<Self>) -> io::Result<()> {
         let engine = Arc::clone(self);
         let mut builder = std::thread::Builder::new().name("milter".to_owned());
         if let Some(size) = sys::default_stack_size() {
@@ -196,7 +155,7 @@ impl Engine {
                 Ok(None) if self.pool.may_leave() => return,
                 Ok(None) => continue,
                 Ok(Some(ready)) => ready,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     log::error(format_args!("cannot wait for connections: {error}"));
                     self.pool.took_work();

@@ -12,6 +12,7 @@ use crate::answer::{self, Refused};
 use crate::callback::{Arguments, Call};
 use crate::connection::{Connection, Ending};
 use crate::context::{Handle, SLOTS};
+use crate::descr::status;
 use crate::metrics::{self, Reason};
 use crate::sys::{self, Interest};
 use crate::{log, negotiate, process, trace};
@@ -78,35 +79,36 @@ impl Worker {
     }
 
     fn serve(&mut self, engine: &Engine, handle: Handle, hung_up: bool) {
-        let Some((fd, ending)) = SLOTS.with(handle, |connection| self.take(engine, connection)).flatten()
-        else {
+        // Whoever has it is left a note.
+        if !SLOTS.take_up(handle) {
             return;
-        };
-        if let Some(ending) = ending {
-            if ending == Ending::TimedOut {
-                lost(handle, Reason::Timeout, format_args!("nothing came in time"));
-            }
-            return self.finish(engine, handle);
         }
         let mut to_the_end = hung_up;
         loop {
-            match self.read_and_answer(engine, handle, fd, to_the_end) {
-                Next::End => return self.finish(engine, handle),
-                Next::Wait(wait) if self.park(engine, handle, wait) => return,
-                Next::Wait(_) => to_the_end = true,
+            let taken = SLOTS.with(handle, |connection| self.take(engine, connection));
+            let (fd, ending) = taken.expect("a connection is there until the thread that has it ends it");
+            if let Some(ending) = ending {
+                if ending == Ending::TimedOut {
+                    lost(handle, Reason::Timeout, format_args!("nothing came in time"));
+                }
+                return self.finish(engine, handle);
             }
+            match self.read_and_answer(engine, handle, fd, to_the_end) {
+                Next::Wait(wait) if self.park(engine, handle, wait) => {}
+                Next::Wait(_) | Next::End => return self.finish(engine, handle),
+            }
+            if SLOTS.lay_down(handle) {
+                return;
+            }
+            to_the_end = true;
         }
     }
 
-    /// Takes a connection that no other thread has, with what is left from the last time.
-    fn take(&mut self, engine: &Engine, connection: &mut Connection) -> Option<(RawFd, Option<Ending>)> {
-        if connection.running {
-            connection.again = true;
-            return None;
-        }
+    /// Begins with what is left from the last time.
+    fn take(&mut self, engine: &Engine, connection: &mut Connection) -> (RawFd, Option<Ending>) {
         engine.limits.apply(&mut connection.session);
         self.buf.begin(&connection.unpark());
-        Some((connection.fd(), connection.ending))
+        (connection.fd(), connection.ending)
     }
 
     /// Reads and answers. What is read short was all there is, but for the end of the stream: `to_the_end` has that
@@ -210,6 +212,7 @@ impl Worker {
         let (buf, arguments) = (self.buf.from(at), &mut self.arguments);
         let status = metrics::measured(name, || call.run(&engine.filter, ctx, buf, arguments));
         if let Some(stage) = stage {
+            let status = status.unwrap_or(status::CONTINUE);
             SLOTS.with(handle, |connection| answer::verdict(connection, stage, name, status));
         }
         Ok(())
@@ -236,32 +239,23 @@ impl Worker {
         engine.drop_connection(handle);
     }
 
-    /// Lets a connection wait; `false` if there is something to do for it already.
+    /// Lets a connection wait; `false` if that is not possible.
     fn park(&mut self, engine: &Engine, handle: Handle, wait: Wait) -> bool {
         let parked = SLOTS.with(handle, |connection| {
-            // Of anything else a thread is told by the change below.
-            if std::mem::take(&mut connection.again) && wait == Wait::ToRead {
-                return Ok(false);
-            }
             connection.park(self.buf.unused(), self.buf.has_moved_on());
-            // With the connection in hand, so that nobody can close it before.
             let interest = match wait {
-                Wait::ToRead if !connection.writing => return Ok(true),
+                Wait::ToRead if !connection.writing => return Ok(()),
                 Wait::ToRead | Wait::ForItsTurn => Interest::Read,
                 Wait::ToWrite => Interest::Write,
             };
             connection.writing = interest == Interest::Write;
-            engine.epoll.change(connection.fd(), handle.to_token(), interest).map(|()| true)
+            engine.epoll.change(connection.fd(), handle.to_token(), interest)
         });
-        match parked {
-            Some(Ok(parked)) => parked,
-            None => true,
-            Some(Err(error)) => {
-                log::error(format_args!("cannot wait for a connection: {error}"));
-                self.finish(engine, handle);
-                true
-            }
-        }
+        parked.is_none_or(|changed| {
+            changed
+                .inspect_err(|error| log::error(format_args!("cannot wait for a connection: {error}")))
+                .is_ok()
+        })
     }
 }
 

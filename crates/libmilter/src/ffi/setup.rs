@@ -1,6 +1,7 @@
 //! What a program calls before its connections, and to have them: `smfi_register` … `smfi_main`.
 
 use std::ffi::{c_char, c_int, c_uint};
+use std::io::Write as _;
 
 use super::{guard, result, text};
 use crate::descr::{FAILURE, SUCCESS, SmfiDesc, VERSION};
@@ -107,7 +108,8 @@ pub(crate) extern "C" fn smfi_main() -> c_int {
 fn settings() -> Settings {
     Settings::read(crate::sys::variable, |complaint| {
         log::error(format_args!("{complaint}"));
-        eprintln!("libmilter: {complaint}");
+        // Nobody can be told where it fails.
+        let _ = writeln!(std::io::stderr(), "libmilter: {complaint}");
     })
 }
 

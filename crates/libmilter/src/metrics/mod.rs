@@ -96,8 +96,8 @@ const EDITS: [&str; 9] = [
 ];
 
 /// What callbacks return, by status; the last place is for what is none.
-const ANSWERS: [&str; 8] =
-    ["continue", "reject", "discard", "accept", "tempfail", "noreply", "skip", "other"];
+const ANSWERS: [&str; 9] =
+    ["continue", "reject", "discard", "accept", "tempfail", "noreply", "skip", "all-opts", "other"];
 
 /// Upper bounds of durations, in microseconds.
 const BUCKETS: [u64; 12] =
@@ -107,7 +107,7 @@ const BUCKETS: [u64; 12] =
 struct Callback {
     /// How long calls took, in the first bucket that they fit in; the last one has no bound.
     durations: [Counter; BUCKETS.len() + 1],
-    microseconds: Counter,
+    nanoseconds: Counter,
     answers: [Counter; ANSWERS.len()],
 }
 
@@ -141,24 +141,25 @@ impl Metrics {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BUCKETS.iter().position(|bound| micros <= *bound).unwrap_or(BUCKETS.len());
         callback.durations[bucket].add(1);
-        callback.microseconds.add(micros);
+        callback.nanoseconds.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         let answer = match status {
             0..=4 => usize::try_from(status).unwrap_or_default(),
             7 => 5,
             8 => 6,
-            _ => 7,
+            10 => 7,
+            _ => 8,
         };
         callback.answers[answer].add(1);
     }
 }
 
-/// Measures a call, if that is wanted.
-pub(crate) fn measured(name: &str, call: impl FnOnce() -> i32) -> i32 {
+/// Measures a call, if that is wanted and there is a callback to call.
+pub(crate) fn measured(name: &str, call: impl FnOnce() -> Option<i32>) -> Option<i32> {
     let Some(metrics) = get() else { return call() };
     let begun = Instant::now();
-    let status = call();
+    let status = call()?;
     metrics.call(name, status, begun.elapsed());
-    status
+    Some(status)
 }
 
 #[cfg(test)]
@@ -174,7 +175,7 @@ mod tests {
         let eom = &metrics.callbacks[9];
         let counts: Vec<u64> = eom.durations.iter().map(Counter::get).collect();
         assert_eq!(counts, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
-        assert_eq!(eom.microseconds.get(), 120_000_202);
+        assert_eq!(eom.nanoseconds.get(), 120_000_202_000);
     }
 
     #[test]
@@ -184,6 +185,6 @@ mod tests {
             metrics.call("xxfi_body", status, Duration::ZERO);
         }
         let counts: Vec<u64> = metrics.callbacks[8].answers.iter().map(Counter::get).collect();
-        assert_eq!(counts, [1, 1, 1, 1, 1, 1, 1, 3]);
+        assert_eq!(counts, [1, 1, 1, 1, 1, 1, 1, 1, 2]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{ANSWERS, BUCKETS, CALLBACKS, Counter, EDITS, Metrics, Reason};
+use super::{ANSWERS, BUCKETS, CALLBACKS, Callback, Counter, EDITS, Metrics, Reason};
 
 /// What is not counted but looked up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,7 +69,9 @@ impl Metrics {
 
     fn write_durations(&self, out: &mut String, filter: &str) -> fmt::Result {
         head(out, "callback_seconds", "histogram", "How long callbacks took.")?;
-        for (name, callback) in CALLBACKS.iter().zip(&self.callbacks) {
+        let called = |callback: &Callback| callback.durations.iter().any(|counter| counter.get() > 0);
+        for (name, callback) in CALLBACKS.iter().zip(&self.callbacks).filter(|(_, callback)| called(callback))
+        {
             let labels = format!("filter=\"{filter}\",callback=\"{name}\"");
             let mut sum = 0;
             for (bound, counter) in BUCKETS.iter().zip(&callback.durations) {
@@ -77,12 +79,12 @@ impl Metrics {
                 writeln!(
                     out,
                     "tamis_libmilter_callback_seconds_bucket{{{labels},le=\"{}\"}} {sum}",
-                    Seconds(*bound)
+                    Seconds(bound * 1000)
                 )?;
             }
             sum += callback.durations.last().map_or(0, Counter::get);
             writeln!(out, "tamis_libmilter_callback_seconds_bucket{{{labels},le=\"+Inf\"}} {sum}")?;
-            let seconds = Seconds(callback.microseconds.get());
+            let seconds = Seconds(callback.nanoseconds.get());
             writeln!(out, "tamis_libmilter_callback_seconds_sum{{{labels}}} {seconds}")?;
             writeln!(out, "tamis_libmilter_callback_seconds_count{{{labels}}} {sum}")?;
         }
@@ -99,12 +101,12 @@ fn label(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// Microseconds as seconds.
+/// Nanoseconds as seconds.
 struct Seconds(u64);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!("{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000);
+        let text = format!("{}.{:09}", self.0 / 1_000_000_000, self.0 % 1_000_000_000);
         f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
     }
 }
@@ -137,6 +139,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|one| one == line), "{line}\n{text}");
         }
+        assert!(!text.contains("envfrom"), "what was never called is left out: {text}");
     }
 
     #[test]

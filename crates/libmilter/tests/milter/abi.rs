@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::common::{library_folder, package};
+use super::common::{Filter, Run, compile, library_folder, package};
 
 fn output(command: &mut Command) -> String {
     let output = command.output().unwrap();
@@ -134,6 +134,22 @@ fn the_library_exports_its_26_functions_and_nothing_else() {
     let names: Vec<&str> = symbols.lines().filter_map(|line| line.rsplit(' ').next()).collect();
     assert_eq!(names, FUNCTIONS);
     assert!(symbols.lines().all(|line| line.contains(" T ")), "without versions: {symbols}");
+}
+
+#[test]
+fn a_program_with_the_static_library_in_it_needs_no_other() {
+    let program = compile("scripted", "libmilter.a");
+    let dynamic = output(Command::new("readelf").args(["-d", "-W"]).arg(&program));
+    assert!(!dynamic.contains("libmilter"), "{dynamic}");
+    let filter = Filter::run(&Run {
+        script: "eom|addheader|X-A|b\nmail|setmlreply|451|4.7.1|one|two\nmail|return|4",
+        program: Some(&program),
+        ..Run::default()
+    });
+    let mut mta = filter.connect();
+    assert_eq!(mta.run("CH"), "cc");
+    assert_eq!(mta.ask(b'M', b"<a@example.com>\0"), (b'y', b"451-4.7.1 one\r\n451 4.7.1 two\0".to_vec()));
+    filter.stop();
 }
 
 #[test]

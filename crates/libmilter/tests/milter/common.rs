@@ -30,8 +30,9 @@ static BUILT: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     }
     assert!(build.status().unwrap().success());
     let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(profile.join("libmilter.so"), folder.path().join("libmilter.so.1.0.1"))
-        .unwrap();
+    for (file, name) in [("libmilter.so", "libmilter.so.1.0.1"), ("libmilter.a", "libmilter.a")] {
+        std::os::unix::fs::symlink(profile.join(file), folder.path().join(name)).unwrap();
+    }
     folder
 });
 
@@ -40,9 +41,9 @@ pub(crate) fn library_folder() -> &'static Path {
     BUILT.path()
 }
 
-/// Compiles a C program of this folder, against our headers and our library.
-pub(crate) fn compile(name: &str) -> PathBuf {
-    let program = library_folder().join(name);
+/// Compiles a C program of this folder, against our headers and the library in one of its forms.
+pub(crate) fn compile(name: &str, library: &str) -> PathBuf {
+    let program = library_folder().join(format!("{name}-{library}"));
     let status = Process::new("cc")
         .args(["-g", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-o"])
         .arg(&program)
@@ -51,14 +52,14 @@ pub(crate) fn compile(name: &str) -> PathBuf {
         .arg(package().join("include"))
         .arg("-L")
         .arg(library_folder())
-        .args(["-l:libmilter.so.1.0.1", "-lpthread"])
+        .args([&format!("-l:{library}"), "-lpthread"])
         .status()
         .expect("a C compiler is installed");
     assert!(status.success());
     program
 }
 
-static SCRIPTED: LazyLock<PathBuf> = LazyLock::new(|| compile("scripted"));
+static SCRIPTED: LazyLock<PathBuf> = LazyLock::new(|| compile("scripted", "libmilter.so.1.0.1"));
 
 /// A running filter that does what its script says.
 pub(crate) struct Filter {
@@ -75,6 +76,8 @@ pub(crate) struct Run<'a> {
     pub(crate) env: &'a [(&'a str, &'a str)],
     /// Words before the program, such as those that start valgrind.
     pub(crate) under: &'a [&'a str],
+    /// The program, if it is not the usual one.
+    pub(crate) program: Option<&'a Path>,
     /// Instead of a unix socket in a new folder.
     pub(crate) socket: Option<&'a str>,
 }
@@ -98,7 +101,7 @@ impl Filter {
         std::fs::write(&script, run.script).unwrap();
         let unix = format!("unix:{}", folder.path().join("socket").display());
         let mut words: Vec<&std::ffi::OsStr> = run.under.iter().map(std::ffi::OsStr::new).collect();
-        words.push(SCRIPTED.as_os_str());
+        words.push(run.program.unwrap_or(&SCRIPTED).as_os_str());
         let mut child = Process::new(words[0])
             .args(&words[1..])
             .arg(run.socket.unwrap_or(&unix))

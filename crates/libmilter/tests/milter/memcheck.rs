@@ -23,9 +23,8 @@ fn checked(script: &str, env: &[(&str, &str)]) -> Filter {
 #[test]
 #[ignore = "needs valgrind: cargo xtask test --only libmilter"]
 fn random_sessions_are_clean_under_memcheck() {
-    let sessions = std::env::var("TAMIS_LIBMILTER_CHECKED").map_or(60, |count| count.parse().unwrap());
     let filter = checked(random::SCRIPT, &[]);
-    random::play(&filter, &mut Dice::new(7), sessions);
+    random::play(&filter, &mut Dice::new(7), random::sessions(60));
     filter.stop();
 }
 

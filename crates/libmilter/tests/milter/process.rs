@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use super::common::{Filter, PATIENCE, Run, frame};
+use super::common::{Filter, PATIENCE, Run, frame, usual};
 
 #[test]
 fn signals_end_smfi_main_in_good_order() {
@@ -197,6 +197,40 @@ fn specifications_that_are_none_are_refused_when_opened() {
         let (log, code) = filter.end();
         assert_eq!((log[0].as_str(), code), ("opensocket -1", Some(1)), "{socket}");
     }
+}
+
+#[test]
+fn a_program_may_become_a_daemon_once_its_socket_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let socket = format!("unix:{}", path.display());
+    let mut filter = Filter::spawn(&Run {
+        script: "setup|opensocket|1\nsetup|daemon",
+        socket: Some(&socket),
+        ..Run::default()
+    });
+    let daemon = filter.wait_for("daemon ");
+    is_served(UnixStream::connect(&path).unwrap());
+    let pid = daemon.strip_prefix("daemon ").unwrap();
+    assert!(std::process::Command::new("kill").arg(pid).status().unwrap().success());
+    let (log, code) = filter.end();
+    assert_eq!((log.last().map(String::as_str), code), (Some("main 0"), Some(0)));
+}
+
+#[test]
+fn callbacks_may_start_other_programs() {
+    let filter = Filter::new("mail|system|exit 3");
+    let mut mtas: Vec<_> = (0..8).map(|_| filter.connect()).collect();
+    for mta in &mut mtas {
+        mta.send_bytes(&[frame(b'C', usual(b'C')), frame(b'M', usual(b'M')), frame(b'A', b"")].concat());
+    }
+    for mta in &mut mtas {
+        assert_eq!((mta.reply().0, mta.reply().0), (b'c', b'c'));
+        assert_eq!(mta.run("MRTNEQ"), "ccccc");
+        mta.closed();
+    }
+    let log = filter.stop();
+    assert_eq!(log.iter().filter(|line| *line == "system 768").count(), 16, "{log:?}");
 }
 
 #[test]

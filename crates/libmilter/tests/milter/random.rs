@@ -88,6 +88,16 @@ pub(crate) fn play(filter: &Filter, dice: &mut Dice, sessions: usize) {
     }
 }
 
+/// A number that the environment says.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("it is a number"))
+}
+
+/// How many sessions to play, if it is not said otherwise.
+pub(crate) fn sessions(usually: usize) -> usize {
+    number("TAMIS_SESSIONS").map_or(usually, |count| count.try_into().unwrap())
+}
+
 /// Keeps the library busy: every function that keeps something.
 pub(crate) const SCRIPT: &str = "\
     connect|getsymval|j\nconnect|setpriv|mine\nmail|getsymval|i\nmail|getsymval|{name}\nmail|setreply|450|4.7.1|later\n\
@@ -104,9 +114,9 @@ fn resident(pid: u32) -> usize {
 
 #[test]
 fn memory_is_flat_over_many_random_sessions() {
-    let sessions = std::env::var("TAMIS_LIBMILTER_SESSIONS").map_or(6_000, |count| count.parse().unwrap());
+    let sessions = sessions(6_000);
     let filter = Filter::new(SCRIPT);
-    let mut dice = Dice::new(1);
+    let mut dice = Dice::new(number("TAMIS_SEED").unwrap_or(1));
     play(&filter, &mut dice, sessions / 4);
     let before = resident(filter.pid());
     play(&filter, &mut dice, sessions);

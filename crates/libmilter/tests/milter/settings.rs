@@ -122,6 +122,7 @@ fn metrics_are_written_to_a_file_and_are_whole_at_the_end() {
         ("tamis_libmilter_answers_total{filter=\"scripted\",callback=\"eom\",answer=\"accept\"}", 1),
         ("tamis_libmilter_answers_total{filter=\"scripted\",callback=\"envrcpt\",answer=\"continue\"}", 2),
         ("tamis_libmilter_callback_seconds_count{filter=\"scripted\",callback=\"close\"}", 1),
+        ("tamis_libmilter_answers_total{filter=\"scripted\",callback=\"negotiate\",answer=\"all-opts\"}", 1),
         ("tamis_libmilter_callback_seconds_bucket{filter=\"scripted\",callback=\"envrcpt\",le=\"60\"}", 2),
         ("tamis_libmilter_threads_limit", 1024),
     ] {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tamis_proto::{Misuse, Stage, Verdict};
 
 use crate::filter::BoxError;
+use crate::recorder::Cause;
 
 /// What happens to mail when a filter of a chain fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -89,6 +90,15 @@ impl Failure {
         matches!(self, Self::Error(_) | Self::Verdict(_))
     }
 
+    /// What a flight record says of it.
+    pub(super) fn cause(&self) -> Cause {
+        match self {
+            Self::Error(_) | Self::Verdict(_) => Cause::Error,
+            Self::TimedOut(_) => Cause::Timeout,
+            Self::Panicked(_) => Cause::Panic,
+        }
+    }
+
     /// Says on whose account, where.
     pub(super) fn log(&self, filter: &str, at: &str, policy: &str) {
         tracing::error!(filter, stage = at, policy, "filter failed: {self}");
@@ -115,4 +125,9 @@ impl From<Misuse> for Failure {
 /// A verdict that was not declared.
 pub(super) fn unasked(stage: Stage) -> Failure {
     Failure::Verdict(Misuse::NoReplyStage(stage))
+}
+
+/// Notes the first failure of a step, for a flight record.
+pub(super) fn note(noted: &mut Option<(Cause, String)>, filter: &str, failure: &Failure) {
+    noted.get_or_insert_with(|| (failure.cause(), format!("filter {filter}: {failure}")));
 }

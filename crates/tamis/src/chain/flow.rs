@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use super::content::{Content, cut};
 use super::edits::Draft;
-use super::failure::Failure;
+use super::failure::{Failure, note};
 use super::member::Seat;
 use super::record::{FilterRecord, Record, TARGET};
 use super::scene::Scene;
 use super::step::Step;
 use super::verdict::{Decision, Ended, Extent};
 use super::{Chain, Mode};
-use crate::filter::{BoxError, Context, Event, Now, Reply};
+use crate::filter::{BoxError, Context, Event, Reply};
 use crate::message::{Envelope, Facts};
 
 /// Where filters fail that are at no stage.
@@ -50,8 +50,13 @@ pub(super) struct Message {
 }
 
 impl Chain {
-    /// Does as much of a step as needs no waiting.
-    pub(super) fn begin_step(&mut self, cx: &mut Context<'_, ()>, stage: Stage, event: Event) -> Now {
+    /// Does as much of a step as needs no waiting; all of it, if there is a reply.
+    pub(super) fn begin_step(
+        &mut self,
+        cx: &mut Context<'_, ()>,
+        stage: Stage,
+        event: &Event,
+    ) -> Option<Reply> {
         self.forget_step();
         if stage == Stage::Unknown && self.message.doomed == Some(Verdict::Discard) {
             // An MTA says nothing more of a message that it discards: this comes behind it.
@@ -62,9 +67,9 @@ impl Chain {
             self.begin_message();
         }
         self.note_queue_id(cx);
-        self.observe(cx, stage, &event);
+        self.observe(cx, stage, event);
         if let Some(verdict) = self.foregone(stage) {
-            return Now::Done(Ok(verdict));
+            return Some(Ok(verdict));
         }
         let plain = self.plain.clone();
         let scene = self.scene(cx, stage, plain.as_deref());
@@ -73,30 +78,30 @@ impl Chain {
             self.begin_content(cx, &scene);
             step.range = 0..self.message.streams_to.unwrap_or(self.seats.len());
             if let Some(content) = &mut self.message.content {
-                step.keeps = !content.keep(&event, self.plan.keeps_headers);
+                step.keeps = !content.keep(event, self.plan.keeps_headers);
             }
-            let is_long = matches!(&event, Event::Body(piece) if piece.len() > self.plan.payload);
+            let is_long = matches!(event, Event::Body(piece) if piece.len() > self.plan.payload);
             if step.keeps || is_long {
                 self.step = Some(step);
-                return Now::Later(event);
+                return None;
             }
             if stage == Stage::EndOfMessage {
                 self.give_body(&step);
             }
         }
-        self.advance(&scene, &mut step, &event);
+        self.advance(&scene, &mut step, event);
         if !step.waits && !self.hands_over(&step) {
             match self.conclude(cx, &mut step) {
                 Ok(verdict) => step.verdict = Some(verdict),
-                Err(error) => return Now::Done(Err(self.give_up(error))),
+                Err(error) => return Some(Err(self.give_up(error))),
             }
             self.part(&scene, &step);
             if !self.is_at_work() {
-                return Now::Done(Ok(self.end_step(step)));
+                return Some(Ok(self.end_step(step)));
             }
         }
         self.step = Some(step);
-        Now::Later(event)
+        None
     }
 
     /// Does the rest of a step.
@@ -107,7 +112,7 @@ impl Chain {
         event: Event,
     ) -> Reply {
         if self.step.as_ref().is_none_or(|step| step.stage != stage)
-            && let Now::Done(reply) = self.begin_step(cx, stage, event.clone())
+            && let Some(reply) = self.begin_step(cx, stage, &event)
         {
             return reply;
         }
@@ -387,9 +392,9 @@ impl Chain {
                 continue;
             }
             seat.joined = false;
-            match seat.now(scene, &mut scene.shown(), event.clone()) {
-                Ok(Now::Done(reply)) => self.parted(at, reply.map_err(Failure::Error)),
-                Ok(Now::Later(event)) => seat.later = Some(event),
+            match seat.now(scene, &mut scene.shown(), event) {
+                Ok(Some(reply)) => self.parted(at, reply.map_err(Failure::Error)),
+                Ok(None) => {}
                 Err(text) => self.parted(at, Err(Failure::Panicked(text))),
             }
         }
@@ -406,6 +411,7 @@ impl Chain {
             }
             Err(failure) => {
                 failure.log(&seat.name, PARTING, seat.on_failure.name());
+                note(&mut self.failed, &seat.name, &failure);
                 if failure.lasts() {
                     seat.leave(Extent::Connection);
                     seat.fail(Extent::Connection, PARTING, &failure);
@@ -440,6 +446,7 @@ impl Chain {
             if let Err(text) = self.seats[at].end_message() {
                 let (failure, seat) = (Failure::Panicked(text), &mut self.seats[at]);
                 failure.log(&seat.name, MESSAGE_END, seat.on_failure.name());
+                note(&mut self.failed, &seat.name, &failure);
                 seat.leave(Extent::Connection);
                 seat.fail(Extent::Connection, MESSAGE_END, &failure);
             }
@@ -451,7 +458,7 @@ impl Chain {
         for seat in &mut self.seats {
             let next =
                 FilterRecord { name: seat.name.clone(), dry_run: seat.dry_run, ..FilterRecord::default() };
-            record.filters.push(std::mem::replace(&mut seat.record, next));
+            record.filters.push(std::mem::replace(&mut *seat.record, next));
         }
         record.log();
         if let Some(observer) = &self.observer {
@@ -460,26 +467,26 @@ impl Chain {
     }
 
     /// The message is given up, or the connection is over.
-    pub(super) fn begin_farewell(&mut self, cx: &mut Context<'_, ()>, event: Event) -> Now {
+    pub(super) fn begin_farewell(&mut self, cx: &mut Context<'_, ()>, event: &Event) -> Option<Reply> {
         self.forget_step();
         let scene = Scene::new(cx.surroundings(), None);
-        let is_close = event == Event::Close;
+        let is_close = *event == Event::Close;
         if is_close {
-            self.tell(&scene, &event, Seat::closes);
+            self.tell(&scene, event, Seat::closes);
         } else {
-            self.tell(&scene, &event, |seat| seat.can_abort());
+            self.tell(&scene, event, |seat| seat.can_abort());
         }
         if self.is_at_work() {
-            return Now::Later(event);
+            return None;
         }
         self.end_farewell(is_close);
-        Now::Done(Ok(Verdict::Continue))
+        Some(Ok(Verdict::Continue))
     }
 
-    pub(super) async fn finish_farewell(&mut self, cx: &mut Context<'_, ()>, event: Event) -> Reply {
+    pub(super) async fn finish_farewell(&mut self, cx: &mut Context<'_, ()>, event: &Event) -> Reply {
         let scene = Scene::new(cx.surroundings(), None);
         self.wait_for_farewells(&scene, Instant::now() + scene.time).await;
-        self.end_farewell(event == Event::Close);
+        self.end_farewell(*event == Event::Close);
         Ok(Verdict::Continue)
     }
 

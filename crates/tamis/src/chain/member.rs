@@ -15,7 +15,7 @@ use super::scene::Scene;
 use super::verdict::Extent;
 use crate::filter::{
     AnyFilter, BoxFilter, BoxMessage, Called, Collect, Context, Event, Filter, Handler, MessageState, Now,
-    Restricted, Surroundings, View,
+    Reply, Restricted, Surroundings, View,
 };
 use crate::server::call;
 
@@ -115,10 +115,10 @@ pub(super) struct Seat {
     pub(super) accepted: bool,
     /// When it began with what it is at, if somebody wants to know.
     pub(super) began: Option<Instant>,
-    pub(super) record: FilterRecord,
+    pub(super) record: Box<FilterRecord>,
     /// An event that its `now` handed back, until it is at work on it.
     pub(super) later: Option<Event>,
-    macros: OnceLock<MacroTable>,
+    macros: Box<OnceLock<MacroTable>>,
 }
 
 /// What was negotiated for one filter.
@@ -129,7 +129,7 @@ pub(super) struct Terms {
     pub(super) collect: Collect,
     pub(super) rules: EditRules,
     /// The macros that it asked for, if it did and they were sent.
-    pub(super) lists: Option<MacroLists>,
+    pub(super) lists: Option<Box<MacroLists>>,
     /// It deals with the space after the colon of header fields itself.
     pub(super) own_space: bool,
     pub(super) rejected_recipients: bool,
@@ -148,7 +148,7 @@ impl Seat {
         let Member { name, filter, on_failure, timeout, dry_run, condition } = member;
         let name: Arc<str> = name.into();
         Self {
-            record: FilterRecord { name: name.clone(), dry_run, ..FilterRecord::default() },
+            record: Box::new(FilterRecord { name: name.clone(), dry_run, ..FilterRecord::default() }),
             name,
             gate: condition.map(|condition| Box::new(Gate::new(condition))),
             replay: Vec::new(),
@@ -172,7 +172,7 @@ impl Seat {
             message: MessageState::default(),
             used: false,
             later: None,
-            macros: OnceLock::new(),
+            macros: Box::default(),
         }
     }
 
@@ -305,27 +305,26 @@ impl Seat {
         call::guard(move || drop(message))
     }
 
-    /// Has the filter handle an event, if it can do so at once. `around` is what another filter was shown.
+    /// Has the filter handle an event, if it can do so at once; else it keeps that for later. `around` is what another
+    /// filter was shown.
     #[inline]
     pub(super) fn now<'s>(
         &mut self,
         scene: &Scene<'s>,
         around: &mut Surroundings<'s>,
-        event: Event,
-    ) -> Result<Now, String> {
+        event: &Event,
+    ) -> Result<Option<Reply>, String> {
         self.used = true;
-        let Self { filter, message, macros, terms, timeout, turn, .. } = self;
+        let Self { filter, message, macros, terms, timeout, turn, later, .. } = self;
         around.view.rules = terms.rules;
         around.time = timeout.map_or(scene.time, |time| time.min(scene.time));
         around.envelope =
             if terms.collect.envelope { scene.envelope(terms.rejected_recipients) } else { None };
         if terms.lists.is_none() && turn.is_none() && scene.until.is_none() {
-            let mut cx = Context::new(message, around);
-            return call::guard(|| filter.now(&mut cx, event));
+            return shown(&mut **filter, Context::new(message, around), event, later);
         }
         let around = restricted(around, scene, terms, *turn, macros);
-        let mut cx = Context::new(message, &around);
-        call::guard(|| filter.now(&mut cx, event))
+        shown(&mut **filter, Context::new(message, &around), event, later)
     }
 
     /// Has the filter handle the event that it handed back.
@@ -343,7 +342,26 @@ impl Seat {
     }
 }
 
-/// The same for a filter that is not to see all macros.
+/// Shows an event to a filter; what it needs time for is left there.
+#[inline]
+fn shown(
+    filter: &mut dyn AnyFilter,
+    mut cx: Context<'_, BoxMessage>,
+    event: &Event,
+    later: &mut Option<Event>,
+) -> Result<Option<Reply>, String> {
+    call::guard(|| {
+        filter.look(&mut cx, event).or_else(|| match filter.now(&mut cx, event.clone()) {
+            Now::Done(reply) => Some(reply),
+            Now::Later(event) => {
+                *later = Some(event);
+                None
+            }
+        })
+    })
+}
+
+/// What is around a filter that is not to see all macros.
 fn restricted<'a>(
     around: &Surroundings<'a>,
     scene: &Scene<'a>,
@@ -352,7 +370,7 @@ fn restricted<'a>(
     macros: &'a mut OnceLock<MacroTable>,
 ) -> Surroundings<'a> {
     *macros = OnceLock::new();
-    let lists = terms.lists.as_ref().unwrap_or(&NO_LISTS);
+    let lists = terms.lists.as_deref().unwrap_or(&NO_LISTS);
     let until = turn.or(scene.until);
     let view = View {
         macros: scene.around.view.macros(),

@@ -85,6 +85,7 @@ use tamis_proto::{Needs, Offer};
 
 use crate::filter::{BoxError, Collect, Context, Event, Filter, Now, Reply};
 use crate::message::Envelope;
+use crate::recorder::Cause;
 
 pub use self::condition::{Condition, Seen};
 pub use self::failure::{OnFailure, Unavailable};
@@ -109,6 +110,8 @@ pub struct Chain {
     /// The envelope without the recipients that the MTA rejects, where some filters do not want to see them.
     plain: Option<Arc<Envelope>>,
     observer: Option<Arc<dyn Observer>>,
+    /// The first failure of this step, for a flight record.
+    failed: Option<(Cause, String)>,
 }
 
 /// How a chain runs.
@@ -151,6 +154,7 @@ impl Chain {
             step: None,
             plain: None,
             observer: None,
+            failed: None,
         }
     }
 
@@ -196,6 +200,17 @@ impl Chain {
     }
 }
 
+impl Chain {
+    /// Has the connection know of a failure that it does not see.
+    fn ring(&mut self, cx: &Context<'_, ()>) {
+        if let Some((cause, what)) = self.failed.take()
+            && let Some(alarm) = cx.surroundings().alarm
+        {
+            alarm.ring(cause, what);
+        }
+    }
+}
+
 impl Filter for Chain {
     type Message = ();
 
@@ -215,17 +230,26 @@ impl Filter for Chain {
     }
 
     fn now(&mut self, cx: &mut Context<'_, ()>, event: Event) -> Now {
-        match event.stage() {
-            Some(stage) => self.begin_step(cx, stage, event),
-            None => self.begin_farewell(cx, event),
+        let done = match event.stage() {
+            Some(stage) => self.begin_step(cx, stage, &event),
+            None => self.begin_farewell(cx, &event),
+        };
+        if self.failed.is_some() {
+            self.ring(cx);
+        }
+        match done {
+            Some(reply) => Now::Done(reply),
+            None => Now::Later(event),
         }
     }
 
     async fn on(&mut self, cx: &mut Context<'_, ()>, event: Event) -> Reply {
-        match event.stage() {
+        let reply = match event.stage() {
             Some(stage) => self.finish_step(cx, stage, event).await,
-            None => self.finish_farewell(cx, event).await,
-        }
+            None => self.finish_farewell(cx, &event).await,
+        };
+        self.ring(cx);
+        reply
     }
 }
 

@@ -165,7 +165,7 @@ fn accept(seat: &mut Seat, needs: &Needs, offer: Offer) -> Result<(), Failure> {
 }
 
 fn terms(needs: &Needs, agreement: &Agreement, collect: Collect) -> Terms {
-    let lists = (!agreement.macros.is_empty()).then(|| agreement.macros.clone());
+    let lists = (!agreement.macros.is_empty()).then(|| Box::new(agreement.macros.clone()));
     let mut see = [See::Nothing; Stage::COUNT];
     for stage in Stage::ALL {
         see[stage as usize] = needs.sees(stage);

@@ -78,20 +78,70 @@ impl Record {
             Some((stage, verdict)) => (stage.name(), verdict.to_string()),
             None => ("-", "given up".to_owned()),
         };
-        let mut filters = String::new();
-        for filter in &self.filters {
-            let separator = if filters.is_empty() { "" } else { ", " };
-            // A string takes all.
-            let _ = write!(filters, "{separator}{filter}");
-        }
-        tracing::info!(target: TARGET, queue_id, stage, verdict, filters, "message");
+        let by_filter = List(&self.filters);
+        tracing::info!(target: TARGET, queue_id, stage, verdict, ?by_filter, "message");
     }
 }
 
 /// Where the line of each message goes.
 pub(super) const TARGET: &str = "tamis::chain::record";
 
+/// What filters did, as JSON in one line.
+struct List<'a>(&'a [FilterRecord]);
+
+/// A string of JSON.
+struct Quoted<T>(T);
+
+impl fmt::Debug for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        f.write_char('[')?;
+        for filter in self.0 {
+            f.write_str(separator)?;
+            filter.write_json(f)?;
+            separator = ",";
+        }
+        f.write_char(']')
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Quoted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for c in self.0.to_string().chars() {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                c if c.is_control() => write!(f, "\\u{:04x}", u32::from(c))?,
+                c => f.write_char(c)?,
+            }
+        }
+        f.write_char('"')
+    }
+}
+
 impl FilterRecord {
+    fn write_json(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{\"name\":{}", Quoted(&self.name))?;
+        match &self.verdict {
+            Some((stage, verdict)) => write!(f, ",\"verdict\":{},\"stage\":\"{stage}\"", Quoted(verdict))?,
+            None if self.calls == 0 => f.write_str(",\"verdict\":null")?,
+            None => f.write_str(",\"verdict\":\"continue\"")?,
+        }
+        write!(f, ",\"calls\":{},\"us\":{}", self.calls, self.time.as_micros())?;
+        if let Some((stage, time)) = self.slowest {
+            write!(f, ",\"slowest\":\"{stage}\",\"slowest_us\":{}", time.as_micros())?;
+        }
+        if !self.edits.is_empty() || self.new_body {
+            let names = self.edits.iter().map(Edit::name).chain(self.new_body.then_some("replace-body"));
+            let names = names.collect::<Vec<_>>().join(",");
+            write!(f, ",\"edits\":{}", Quoted(names))?;
+        }
+        if let Some((place, failure)) = &self.failure {
+            write!(f, ",\"failed_at\":\"{place}\",\"failure\":{}", Quoted(failure))?;
+        }
+        f.write_str(if self.dry_run { ",\"dry_run\":true}" } else { "}" })
+    }
+
     pub(super) fn called(&mut self, stage: Stage, time: Duration) {
         self.calls += 1;
         self.time += time;

@@ -6,11 +6,11 @@ use tamis_proto::{See, Stage, Verdict};
 use tokio::time::Instant;
 
 use super::content::for_filter;
-use super::failure::{Failure, unasked};
+use super::failure::{Failure, note, unasked};
 use super::scene::Scene;
 use super::verdict::{Decision, Effect, Extent, effect};
 use super::{Chain, Mode};
-use crate::filter::{Asked, Event, Now, Surroundings};
+use crate::filter::{Asked, Event, Surroundings};
 
 /// A step on its way through the filters.
 #[derive(Debug)]
@@ -135,36 +135,33 @@ impl Chain {
     ) {
         let stage = event.stage().expect("only stages are offered");
         let seat = &mut self.seats[at];
+        let own;
         let event = match event {
             Event::Header(header) if seat.terms.collect.headers || self.plan.spaced => {
-                let event = Event::Header(for_filter(header, seat.terms.own_space));
+                own = Event::Header(for_filter(header, seat.terms.own_space));
                 if seat.terms.collect.headers {
-                    seat.message.transaction.keep(&event);
+                    seat.message.transaction.keep(&own);
                 }
-                if !seat.terms.called.at(stage) {
-                    return;
-                }
-                event
+                &own
             }
-            _ if !seat.terms.called.at(stage) => return,
-            event => event.clone(),
+            event => event,
         };
+        if !seat.terms.called.at(stage) {
+            return;
+        }
         seat.joined |= stage.in_message();
         if self.message.record.is_some() {
             seat.began = Some(std::time::Instant::now());
         }
         match seat.now(scene, around, event) {
             // Nearly always, and then there is nothing to it.
-            Ok(Now::Done(Ok(Verdict::Continue)))
+            Ok(Some(Ok(Verdict::Continue)))
                 if self.message.record.is_none() && stage != Stage::EndOfMessage =>
             {
                 seat.turn = None;
             }
-            Ok(Now::Done(reply)) => self.judge(step, at, reply.map_err(Failure::Error)),
-            Ok(Now::Later(event)) => {
-                seat.later = Some(event);
-                step.waits = true;
-            }
+            Ok(Some(reply)) => self.judge(step, at, reply.map_err(Failure::Error)),
+            Ok(None) => step.waits = true,
             Err(text) => self.judge(step, at, Err(Failure::Panicked(text))),
         }
     }
@@ -249,6 +246,7 @@ impl Chain {
         let can_hold = self.plan.can_hold();
         let seat = &mut self.seats[at];
         failure.log(&seat.name, stage.name(), seat.on_failure.name());
+        note(&mut self.failed, &seat.name, failure);
         if self.message.record.is_some() {
             seat.record.failure = Some((stage.name(), failure.to_string()));
         }

@@ -30,9 +30,27 @@ struct Open<'a> {
     judge: Judge,
 }
 
+/// A handler that was called and polled once.
+enum Begun<'a> {
+    Done(Result<Verdict, Failure>),
+    Open(Work<'a>),
+}
+
 impl<'a> Work<'a> {
-    fn begin(begin: impl FnOnce() -> Handler<'a>) -> Result<Self, Failure> {
-        call::guard(begin).map(|handler| Self(Some(handler))).map_err(Failure::Panicked)
+    /// Calls a handler and polls it once: those that are done by then need nothing more.
+    fn begin(handler: impl FnOnce() -> Handler<'a>, task: &mut Task<'_>) -> Begun<'a> {
+        let polled = call::guard(|| {
+            let mut handler = handler();
+            match handler.as_mut().poll(task) {
+                Poll::Ready(reply) => Ok(reply),
+                Poll::Pending => Err(handler),
+            }
+        });
+        match polled {
+            Ok(Ok(reply)) => Begun::Done(reply.map_err(Failure::Error)),
+            Ok(Err(handler)) => Begun::Open(Self(Some(handler))),
+            Err(text) => Begun::Done(Err(Failure::Panicked(text))),
+        }
     }
 
     fn poll(&mut self, task: &mut Task<'_>) -> Poll<Result<Verdict, Failure>> {
@@ -43,11 +61,6 @@ impl<'a> Work<'a> {
             Ended::TimedOut(_) | Ended::Lost(_) => unreachable!("it is only polled"),
         };
         Poll::Ready(self.cancel().and(said))
-    }
-
-    /// Polls it once.
-    async fn look(&mut self) -> Poll<Result<Verdict, Failure>> {
-        poll_fn(|task| Poll::Ready(self.poll(task))).await
     }
 
     fn cancel(&mut self) -> Result<(), Failure> {
@@ -76,20 +89,22 @@ impl Chain {
         let seat = &mut self.seats[at];
         let event = seat.later.take().expect("it was found there");
         let timeout = seat.timeout;
-        let said = match Work::begin(|| seat.on(scene, event)) {
-            Err(failure) => Err(failure),
-            Ok(mut work) => match work.look().await {
-                Poll::Ready(said) => said,
-                Poll::Pending => {
-                    let (time, until) = bounds(scene, step, timeout);
-                    let mut late = pin!(sleep_until(until));
-                    let said = poll_fn(|task| match work.poll(task) {
-                        Poll::Ready(said) => Poll::Ready(Some(said)),
-                        Poll::Pending => late.as_mut().poll(task).map(|()| None),
-                    });
-                    said.await.unwrap_or_else(|| Err(work.time_out(time)))
-                }
-            },
+        let mut handler = Some(|| seat.on(scene, event));
+        let begun = poll_fn(|task| {
+            let handler = handler.take().expect("this is ready when it is polled first");
+            Poll::Ready(Work::begin(handler, task))
+        });
+        let said = match begun.await {
+            Begun::Done(said) => said,
+            Begun::Open(mut work) => {
+                let (time, until) = bounds(scene, step, timeout);
+                let mut late = pin!(sleep_until(until));
+                let said = poll_fn(|task| match work.poll(task) {
+                    Poll::Ready(said) => Poll::Ready(Some(said)),
+                    Poll::Pending => late.as_mut().poll(task).map(|()| None),
+                });
+                said.await.unwrap_or_else(|| Err(work.time_out(time)))
+            }
         };
         self.judge(step, at, said);
     }
@@ -97,25 +112,31 @@ impl Chain {
     async fn wait_for_all(&mut self, scene: &Scene<'_>, step: &mut Step, first_decides: bool) {
         let (stage, can_hold) = (step.stage, self.plan.can_hold());
         let mut decided = step.decision.is_some();
-        let mut came_in: Vec<(usize, Result<Verdict, Failure>)> = Vec::with_capacity(self.seats.len());
+        let is_noted = self.message.record.is_some() || stage == Stage::EndOfMessage;
+        let mut came_in: Vec<(usize, Result<Verdict, Failure>)> = Vec::new();
         let mut open: Vec<Open<'_>> = Vec::new();
-        for (at, seat) in self.seats.iter_mut().enumerate() {
-            let Some(event) = seat.later.take() else { continue };
-            let (timeout, judge) = (seat.timeout, Judge::new(seat, seat.turn.unwrap_or(stage), can_hold));
-            let said = match Work::begin(|| seat.on(scene, event)) {
-                Ok(mut work) => match work.look().await {
-                    Poll::Ready(said) => said,
-                    Poll::Pending => {
+        let mut seats = self.seats.iter_mut().enumerate();
+        poll_fn(|task| {
+            for (at, seat) in seats.by_ref() {
+                let Some(event) = seat.later.take() else { continue };
+                let (timeout, turn) = (seat.timeout, seat.turn);
+                let judge = Judge::new(seat, turn.unwrap_or(stage), can_hold);
+                match Work::begin(|| seat.on(scene, event), task) {
+                    // Mostly, and then there is nothing to it.
+                    Begun::Done(Ok(Verdict::Continue)) if !is_noted && turn.is_none() => {}
+                    Begun::Done(said) => {
+                        decided |= judge.stops(&said);
+                        came_in.push((at, said));
+                    }
+                    Begun::Open(work) => {
                         let (time, until) = bounds(scene, step, timeout);
                         open.push(Open { at, work, time, until, judge });
-                        continue;
                     }
-                },
-                Err(failure) => Err(failure),
-            };
-            decided |= judge.stops(&said);
-            came_in.push((at, said));
-        }
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
         while !(decided && first_decides)
             && let Some(next) = open.iter().map(|open| open.until).min()
         {
@@ -155,13 +176,18 @@ impl Chain {
     pub(super) async fn wait_for_farewells(&mut self, scene: &Scene<'_>, until: Instant) {
         let mut done: Vec<(usize, Result<Verdict, Failure>)> = Vec::new();
         let mut open: Vec<(usize, Work<'_>)> = Vec::new();
-        for (at, seat) in self.seats.iter_mut().enumerate() {
-            let Some(event) = seat.later.take() else { continue };
-            match Work::begin(|| seat.on(scene, event)) {
-                Ok(work) => open.push((at, work)),
-                Err(failure) => done.push((at, Err(failure))),
+        let mut seats = self.seats.iter_mut().enumerate();
+        poll_fn(|task| {
+            for (at, seat) in seats.by_ref() {
+                let Some(event) = seat.later.take() else { continue };
+                match Work::begin(|| seat.on(scene, event), task) {
+                    Begun::Done(said) => done.push((at, said)),
+                    Begun::Open(work) => open.push((at, work)),
+                }
             }
-        }
+            Poll::Ready(())
+        })
+        .await;
         let time = until.saturating_duration_since(Instant::now());
         let mut late = pin!(sleep_until(until));
         poll_fn(|task| {

@@ -36,6 +36,8 @@ pub(crate) trait AnyFilter: Send {
         offer: &'a Offer,
     ) -> Pin<Box<dyn Future<Output = Result<Needs, BoxError>> + Send + 'a>>;
 
+    fn look(&mut self, cx: &mut Context<'_, BoxMessage>, event: &Event) -> Option<Reply>;
+
     fn now(&mut self, cx: &mut Context<'_, BoxMessage>, event: Event) -> Now;
 
     fn on<'a>(
@@ -73,6 +75,10 @@ impl<F: Filter> AnyFilter for F {
         offer: &'a Offer,
     ) -> Pin<Box<dyn Future<Output = Result<Needs, BoxError>> + Send + 'a>> {
         Box::pin(Filter::negotiate(self, offer))
+    }
+
+    fn look(&mut self, cx: &mut Context<'_, BoxMessage>, event: &Event) -> Option<Reply> {
+        Filter::look(self, &mut cx.map_message(BoxMessage::get), event)
     }
 
     fn now(&mut self, cx: &mut Context<'_, BoxMessage>, event: Event) -> Now {
@@ -117,6 +123,10 @@ impl Filter for BoxFilter {
 
     async fn negotiate(&mut self, offer: &Offer) -> Result<Needs, BoxError> {
         self.0.negotiate(offer).await
+    }
+
+    fn look(&mut self, cx: &mut Context<'_, BoxMessage>, event: &Event) -> Option<Reply> {
+        self.0.look(cx, event)
     }
 
     fn now(&mut self, cx: &mut Context<'_, BoxMessage>, event: Event) -> Now {

@@ -11,6 +11,7 @@ use super::edits::edit_methods;
 use super::{NotCollected, Peer, Transaction};
 use crate::message::compile::Target;
 use crate::message::{Allowance, Body, Budget, Envelope, Facts, Headers, Replacement};
+use crate::recorder::Alarm;
 
 /// The surroundings of an event: the message's state, macros, and modifications to ask for.
 ///
@@ -42,6 +43,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) time: Duration,
     /// A handler that is cancelled goes on with its message: only this one event is over.
     pub(crate) goes_on: bool,
+    /// For failures that the caller does not see, if they are to be recorded.
+    pub(crate) alarm: Option<&'a Alarm>,
 }
 
 /// What of the session a filter sees: with several filters on one connection, each has a view of its own.

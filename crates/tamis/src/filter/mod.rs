@@ -69,6 +69,15 @@ pub trait Filter: Send + 'static {
         Collect::nothing()
     }
 
+    /// Handles an event that other filters are to see too, if that takes neither waiting nor bytes of its own: such a
+    /// filter costs a chain no copy. `None` leaves the event to [`now`](Self::now), as if this had not been called.
+    ///
+    /// What it handles, `now` has to handle alike: where the filter is the only one, this is not called.
+    fn look(&mut self, cx: &mut Context<'_, Self::Message>, event: &Event) -> Option<Reply> {
+        let _ = (cx, event);
+        None
+    }
+
     /// Handles events that need no waiting, at no cost of a future. Hands back the others.
     fn now(&mut self, cx: &mut Context<'_, Self::Message>, event: Event) -> Now {
         let _ = cx;

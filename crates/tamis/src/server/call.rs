@@ -17,7 +17,7 @@ use super::lost::Lost;
 use super::patience::Patience;
 use super::shutdown::Shutdown;
 use crate::stream::Stream;
-use crate::wire;
+use crate::wire::Tap;
 
 /// How a handler ended.
 pub(crate) enum Ended<T> {
@@ -47,8 +47,8 @@ pub(super) struct Around<'a> {
     pub(super) write_time: Duration,
     pub(super) shutdown: &'a Shutdown,
     pub(super) bell: &'a Bell,
-    /// Number of the connection, for the trace.
-    pub(super) id: u64,
+    /// What is written goes by here.
+    pub(super) tap: Tap<'a>,
 }
 
 /// Calls a plain function, catching its panic.
@@ -75,11 +75,9 @@ pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>)
         write_time,
         shutdown,
         bell,
-        id,
+        mut tap,
     } = around;
-    if wire::enabled() {
-        wire::from_filter(Some(id), &wire::contents(pending));
-    }
+    tap.sends_all(pending);
     if let Err(lost) = write(stream, pending, write_time, shutdown).await {
         return Ended::Lost(lost);
     }
@@ -108,9 +106,7 @@ pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>)
         else {
             return Ended::TimedOut(limit);
         };
-        if wire::enabled() {
-            wire::from_filter(Some(id), frame);
-        }
+        tap.sends(frame);
         if let Err(lost) = write(stream, &mut frame, write_time, shutdown).await {
             return Ended::Lost(lost);
         }

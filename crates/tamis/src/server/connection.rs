@@ -1,22 +1,25 @@
 //! One connection of an MTA: what stays of it between messages, how long it may take, and how it ends.
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 
-use tamis_proto::{FilterSession, Warning};
+use tamis_proto::{FilterSession, Role, Warning};
 use tokio::time::Instant;
 
 use super::Shared;
 use super::admission::Place;
 use super::bell::Ring;
 use super::budget::Held;
+use super::call;
 use super::limits::Limit;
 use super::lost::Lost;
 use super::patience::Patience;
 use super::work::{Begun, Quiet};
 use crate::filter::{Called, Collect, Filter, MessageState};
 use crate::message::Envelope;
+use crate::recorder::{Cause, Recorder};
 use crate::stream::Stream;
 
 /// A connection between messages: all that stays while nothing happens.
@@ -39,6 +42,8 @@ pub(super) struct Connection<F: Filter> {
     pub(super) header_macros: bool,
     /// Who sends to whom, if the filter wants to know.
     pub(super) envelope: Option<Box<Envelope>>,
+    /// The last frames, if somebody wants to have them where something goes wrong.
+    pub(super) recorder: Option<Box<Recorder>>,
     /// The last to be dropped: not before the filter is the connection counted as closed.
     pub(super) place: Place,
 }
@@ -68,6 +73,7 @@ impl<F: Filter> Connection<F> {
         shared.witness.watch(&mut session);
         let held = Held::new(shared.clone());
         let accepted = Instant::now();
+        let recorder = Recorder::wanted(&shared.options);
         Box::new(Self {
             stream,
             session,
@@ -82,6 +88,7 @@ impl<F: Filter> Connection<F> {
             declared: Declared::default(),
             header_macros: false,
             envelope: None,
+            recorder,
             place,
         })
     }
@@ -109,7 +116,7 @@ impl<F: Filter> Connection<F> {
                 tracing::info!(%peer, limit, "connection ended: {lost}");
             }
             // Somebody has to change a setting, or the filter.
-            Err(lost @ Lost::Negotiation(_)) => tracing::error!(%peer, "connection ended: {lost}"),
+            Err(lost @ Lost::Negotiation(..)) => tracing::error!(%peer, "connection ended: {lost}"),
             Err(lost) => tracing::warn!(%peer, limit, "connection ended: {lost}"),
         }
     }
@@ -119,7 +126,8 @@ impl<F: Filter> Connection<F> {
         self.shared.bell.wake(self.place.peer().id, task);
         loop {
             self.be_patient(None);
-            let begun = match poll_fn(|task| self.poll_idle(task)).await? {
+            let idle = poll_fn(|task| self.poll_idle(task)).await;
+            let begun = match idle.inspect_err(|lost| self.record_lost(lost, &[]))? {
                 Idle::Drained => return Ok(()),
                 Idle::Begun(begun) => begun,
             };
@@ -127,6 +135,33 @@ impl<F: Filter> Connection<F> {
             if let Quiet::Closed = Box::pin(self.work(begun)).await? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Makes a flight record of what went wrong, if they are wanted.
+    pub(super) fn record(&mut self, cause: Cause, at: &'static str, what: &dyn Display) {
+        let Some(recorder) = &mut self.recorder else { return };
+        let record = recorder.dump(self.place.peer(), cause, at, what);
+        record.log();
+        if let Some(observer) = &self.shared.observer
+            && let Err(text) = call::guard(|| observer.tell(&record))
+        {
+            tracing::error!("the function that flight records go to panicked: {text}");
+        }
+    }
+
+    /// The same for what the filter says of those that it stands for.
+    pub(super) fn record_alarm(&mut self, at: &'static str) {
+        if let Some((cause, what)) = self.recorder.as_ref().and_then(|recorder| recorder.alarm().heard()) {
+            self.record(cause, at, &what);
+        }
+    }
+
+    /// The same for a connection that ends too early, with what came last and was not looked at.
+    pub(super) fn record_lost(&mut self, lost: &Lost, rest: &[u8]) {
+        if let (Some((cause, at)), Some(recorder)) = (lost.cause(), &mut self.recorder) {
+            recorder.rest(Role::Mta, rest, self.session.payload_limit());
+            self.record(cause, at, lost);
         }
     }
 

@@ -9,6 +9,7 @@ use super::lost::Lost;
 use super::work::{Turn, Work};
 use crate::filter::{BoxError, Event, Filter, MessageState, MtaHints};
 use crate::message::{Envelope, Facts, Replacement};
+use crate::recorder::Cause;
 
 impl<F: Filter> Connection<F> {
     /// Begins to keep a message.
@@ -43,6 +44,7 @@ impl<F: Filter> Connection<F> {
             let what = format!("panic: {text}");
             tracing::error!("filter failed at the end of its message: {what}");
             self.shared.witness.failed("the end of its message", &what);
+            self.record(Cause::Panic, "the end of its message", &what);
         }
     }
 

@@ -2,7 +2,7 @@
 //! takes a new one.
 
 use bytes::BytesMut;
-use tamis_proto::{FilterSession, Offer, Output, See, Stage, Verdict};
+use tamis_proto::{FilterSession, Offer, Output, Refusal, See, Stage, Verdict};
 
 use super::Shared;
 use super::budget::Held;
@@ -12,9 +12,11 @@ use super::lost::Lost;
 use super::patience::Patience;
 use super::step::{surroundings, time};
 use super::work::Work;
-use crate::filter::{Asked, Called, Context, Event, Filter, MessageState, Peer, Reply};
+use crate::filter::{Asked, Called, Context, Event, Filter, MessageState, Reply};
 use crate::message::{BodyError, Replacement};
+use crate::recorder::Cause;
 use crate::stream::Stream;
+use crate::wire::Tap;
 
 /// What is left to do about an event.
 pub(super) enum Later {
@@ -72,7 +74,7 @@ impl<F: Filter> Connection<F> {
     }
 
     pub(super) async fn negotiate(&mut self, work: &mut Work<F>, offer: Offer) -> Result<(), Lost> {
-        let Self { stream, filter, place, shared, held, patience, .. } = self;
+        let Self { stream, filter, place, shared, held, patience, recorder, .. } = self;
         let limit = shared.options.stage_time;
         let mut nothing = Output::default();
         let around = Around {
@@ -87,19 +89,20 @@ impl<F: Filter> Connection<F> {
             write_time: shared.options.write_time,
             shutdown: &shared.shutdown,
             bell: &shared.bell,
-            id: place.peer().id,
+            tap: Tap { id: place.peer().id, recorder: recorder.as_deref_mut() },
         };
         // Called inside, so that a panic of what is no `async fn` is caught too.
         let asked = async { (filter.collect(), filter.negotiate(&offer).await) };
         let (collect, needs) = match call::run(asked, around).await {
             Ended::Done((collect, Ok(needs))) => (collect, needs),
-            Ended::Done((_, Err(error))) => return Err(Lost::Negotiation(error.to_string())),
+            Ended::Done((_, Err(error))) => return Err(Lost::Negotiation(Cause::Error, error.to_string())),
             Ended::Panicked(text) => {
                 self.dead = true;
-                return Err(Lost::Negotiation(format!("the filter panicked: {text}")));
+                return Err(Lost::Negotiation(Cause::Panic, format!("the filter panicked: {text}")));
             }
             Ended::TimedOut(limit) => {
-                return Err(Lost::Negotiation(format!("the filter took longer than {limit:?}")));
+                let what = format!("the filter took longer than {limit:?}");
+                return Err(Lost::Negotiation(Cause::Timeout, what));
             }
             Ended::Lost(lost) => return Err(lost),
         };
@@ -112,8 +115,8 @@ impl<F: Filter> Connection<F> {
         self.envelope = collect.keeps_client().then(Box::default);
         // The end of message is always answered: that is where modifications leave and a failure can be told.
         let needs = collect.add_to(needs).answer([Stage::EndOfMessage]);
-        let agreement =
-            self.session.negotiate(&needs).map_err(|refusal| Lost::Negotiation(refusal.to_string()))?;
+        let refused = |refusal: Refusal| Lost::Negotiation(Cause::Error, refusal.to_string());
+        let agreement = self.session.negotiate(&needs).map_err(refused)?;
         tracing::debug!(
             version = agreement.version,
             actions = %agreement.actions,
@@ -125,13 +128,15 @@ impl<F: Filter> Connection<F> {
 
     /// Has the filter handle an event that it has to wait for.
     async fn call(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Ended<Reply> {
-        let Self { stream, session, filter, place, shared, held, patience, envelope, header_macros, .. } =
-            self;
+        let Self { stream, session, filter, place, shared, held, patience, envelope, .. } = self;
+        let (header_macros, recorder) = (self.header_macros, &mut self.recorder);
         let mut pending = std::mem::take(session.output());
-        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
+        let alarm = recorder.as_deref().map(|recorder| recorder.alarm().clone());
+        let alarm = alarm.as_deref();
+        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, header_macros, alarm);
         let mut cx = Context::new(&mut work.message, &seen);
-        let around =
-            around(stage, stream, session, &mut pending, &mut work.buf, held, patience, shared, place.peer());
+        let tap = Tap { id: place.peer().id, recorder: recorder.as_deref_mut() };
+        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, patience, shared, tap);
         let ended = call::run(async { filter.on(&mut cx, event).await }, around).await;
         *session.output() = pending;
         ended
@@ -140,8 +145,9 @@ impl<F: Filter> Connection<F> {
     /// Has the filter handle something that is not answered.
     async fn notify_later(&mut self, message: &mut MessageState<F::Message>, event: Event) {
         let name = event.name();
-        let Self { session, filter, place, shared, envelope, header_macros, .. } = self;
-        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
+        let Self { session, filter, place, shared, envelope, header_macros, recorder, .. } = self;
+        let alarm = recorder.as_deref().map(|recorder| &**recorder.alarm());
+        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros, alarm);
         let mut cx = Context::new(message, &seen);
         let handler = async { filter.on(&mut cx, event).await };
         let ended = call::run_alone(handler, shared.options.stage_time).await;
@@ -150,10 +156,10 @@ impl<F: Filter> Connection<F> {
 
     /// Waits for room for what is kept of the message, then asks the filter.
     async fn keep(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Result<Option<Later>, Lost> {
-        let Self { stream, session, place, shared, held, patience, .. } = self;
+        let Self { stream, session, place, shared, held, patience, recorder, .. } = self;
         let mut pending = std::mem::take(session.output());
-        let around =
-            around(stage, stream, session, &mut pending, &mut work.buf, held, patience, shared, place.peer());
+        let tap = Tap { id: place.peer().id, recorder: recorder.as_deref_mut() };
+        let around = around(stage, stream, session, &mut pending, &mut work.buf, held, patience, shared, tap);
         let kept = call::run(work.message.transaction.kept(), around).await;
         *session.output() = pending;
         let ended = match kept {
@@ -181,6 +187,7 @@ impl<F: Filter> Connection<F> {
                 verdict = Verdict::Tempfail;
             }
             self.log_failure(stage, &verdict, &error);
+            self.record(Cause::Error, stage.name(), &error);
         }
         self.respond(work, stage, verdict);
         Ok(())
@@ -201,7 +208,7 @@ fn around<'a>(
     held: &'a mut Held,
     patience: &'a mut Patience,
     shared: &'a Shared,
-    peer: &Peer,
+    tap: Tap<'a>,
 ) -> Around<'a> {
     let options = &shared.options;
     Around {
@@ -216,6 +223,6 @@ fn around<'a>(
         write_time: options.write_time,
         shutdown: &shared.shutdown,
         bell: &shared.bell,
-        id: peer.id,
+        tap,
     }
 }

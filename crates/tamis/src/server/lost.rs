@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tamis_proto::Stranger;
 
+use crate::recorder::Cause;
+
 /// Why a connection ends before the MTA said so.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Lost {
@@ -28,8 +30,22 @@ pub(crate) enum Lost {
     Gone,
     #[error("the MTA left before the filter had seen everything")]
     Left,
-    #[error("negotiation failed: {0}")]
-    Negotiation(String),
+    #[error("negotiation failed: {1}")]
+    Negotiation(Cause, String),
     #[error("the server stops")]
     Stopped,
+}
+
+impl Lost {
+    /// What a flight record says of it, and where; nothing where that is how connections end.
+    pub(super) fn cause(&self) -> Option<(Cause, &'static str)> {
+        Some(match self {
+            Self::Stopped | Self::Idle(_) | Self::Left => return None,
+            Self::Negotiation(cause, _) => (*cause, "negotiation"),
+            Self::Handshake(_) | Self::Frame(_) | Self::Unread(_) => (Cause::Timeout, "connection"),
+            Self::Protocol(_) | Self::Stranger { .. } | Self::Io(_) | Self::Buffers(_) | Self::Gone => {
+                (Cause::Connection, "connection")
+            }
+        })
+    }
 }

@@ -38,6 +38,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::filter::{BoxError, Filter, Peer};
 use crate::message;
+use crate::recorder::{FlightRecord, Observer};
 use accept::accept;
 use admission::Admission;
 use allow::Hook;
@@ -63,6 +64,7 @@ pub(crate) use witness::Witness;
 pub struct Server<M> {
     make: M,
     accept: Option<Hook>,
+    observer: Option<Observer>,
     options: Options,
     counters: Counters,
 }
@@ -81,6 +83,8 @@ struct Shared {
     spare: Spare,
     bodies: message::Budget,
     witness: Witness,
+    /// Who wants to have flight records.
+    observer: Option<Observer>,
 }
 
 impl Shared {
@@ -96,6 +100,7 @@ impl Shared {
             budget: Budget::default(),
             spare: Spare::default(),
             witness,
+            observer: None,
         }
     }
 }
@@ -161,7 +166,8 @@ where
 {
     /// A server with default settings; `make` makes the filter of each connection.
     pub fn new(make: M) -> Self {
-        Self { make, accept: None, options: Options::default(), counters: Counters::default() }
+        let (options, counters) = (Options::default(), Counters::default());
+        Self { make, accept: None, observer: None, options, counters }
     }
 
     /// Changes the settings.
@@ -191,6 +197,21 @@ where
         self
     }
 
+    /// Keeps so many bytes of each connection's last frames, for records of what went wrong: see
+    /// [`recorder`](crate::recorder).
+    #[must_use]
+    pub fn flight_recorder(mut self, bytes: usize) -> Self {
+        self.options.flight_recorder = bytes;
+        self
+    }
+
+    /// Hands each flight record to a function, besides logging it. It must be quick: the connection waits for it.
+    #[must_use]
+    pub fn on_flight_record(mut self, observe: impl Fn(&FlightRecord) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Observer::new(observe));
+        self
+    }
+
     /// What the server counts, to be looked at while it runs.
     pub fn counters(&self) -> Counters {
         self.counters.clone()
@@ -207,10 +228,11 @@ where
     ///
     /// When the future is dropped, everything ends at once as by [`Shutdown::stop`].
     pub async fn serve(self, listeners: Vec<Listener>, shutdown: Shutdown) -> Result<(), ServeError> {
-        let Self { make, accept: hook, options, counters } = self;
+        let Self { make, accept: hook, observer, options, counters } = self;
         let drain_time = options.drain_time;
         let (make, hook) = (Arc::new(make), Arc::new(hook));
-        let shared = Arc::new(Shared::new(options, shutdown.clone(), counters, Witness::default()));
+        let shared = Shared::new(options, shutdown.clone(), counters, Witness::default());
+        let shared = Arc::new(Shared { observer, ..shared });
         let connections = TaskTracker::new();
         // Connections are tasks of their own and would outlive this future.
         let _stop = StopAtEnd(shared.clone());

@@ -52,6 +52,11 @@ pub struct Options {
     /// Has edits of the header compared with what the MTA would make of them, before they are sent; a difference is a
     /// failure of the filter. On by default where debug assertions are.
     pub strict: bool,
+    /// Most bytes that are kept of each connection's last frames, for the [flight recorder](crate::recorder); 0 by
+    /// default, which is off. 16 KiB hold a usual message's frames; only what is needed is taken.
+    pub flight_recorder: usize,
+    /// Most bytes that the flight recorder keeps of each piece of a body; 64 by default, 512 at most.
+    pub flight_recorder_body: usize,
     /// Bounds on what an MTA sends in one session.
     pub limits: Limits,
     /// How the protocol is spoken where implementations differ.
@@ -77,6 +82,8 @@ impl Default for Options {
             body: BodyOptions::default(),
             mta: None,
             strict: cfg!(debug_assertions),
+            flight_recorder: 0,
+            flight_recorder_body: 64,
             limits: Limits::default(),
             rules: Rules::default(),
         }

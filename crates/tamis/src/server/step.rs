@@ -16,6 +16,7 @@ use crate::filter::{
     Asked, Context, Event, Filter, MessageState, MtaHints, Now, Peer, Reply, Surroundings, View,
 };
 use crate::message::Envelope;
+use crate::recorder::{Alarm, Cause};
 
 impl<F: Filter> Connection<F> {
     /// Handles an event as far as that takes no waiting, which mostly is all of it.
@@ -88,8 +89,9 @@ impl<F: Filter> Connection<F> {
             return self.answer(work, stage, Verdict::Continue);
         }
         let asked = work.message.transaction.asked();
-        let Self { session, filter, place, shared, envelope, header_macros, .. } = self;
-        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
+        let Self { session, filter, place, shared, envelope, header_macros, recorder, .. } = self;
+        let alarm = recorder.as_deref().map(|recorder| &**recorder.alarm());
+        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros, alarm);
         let mut cx = Context::new(&mut work.message, &seen);
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Done(reply)) => Ended::Done(reply),
@@ -110,30 +112,38 @@ impl<F: Filter> Connection<F> {
         ended: Ended<Reply>,
         asked: Asked,
     ) -> Result<Verdict, Lost> {
-        let what = match ended {
+        self.record_alarm(stage.name());
+        let (cause, what) = match ended {
             Ended::Done(Ok(verdict)) => {
                 if stage != Stage::EndOfMessage || !self.declared.watches_end || verdict == Verdict::Continue
                 {
                     return Ok(verdict);
                 }
-                Misuse::NoReplyStage(stage).to_string()
+                (Cause::Error, Misuse::NoReplyStage(stage).to_string())
             }
-            Ended::Done(Err(error)) => error.to_string(),
+            Ended::Done(Err(error)) => (Cause::Error, error.to_string()),
             Ended::Panicked(text) => {
                 self.dead = true;
-                format!("panic: {text}")
+                (Cause::Panic, format!("panic: {text}"))
             }
-            Ended::TimedOut(limit) => format!("no verdict within {limit:?}"),
+            Ended::TimedOut(limit) => (Cause::Timeout, format!("no verdict within {limit:?}")),
             Ended::Lost(lost) => return Err(lost),
         };
         // A step that failed asks for nothing, a filter that panicked never did.
         work.message.transaction.take_back(if self.dead { Asked::default() } else { asked });
-        Ok(self.failed(work, stage, &what))
+        Ok(self.failed(work, stage, cause, &what))
     }
 
     /// Logs a failure and says what the MTA is told now.
-    pub(super) fn failed(&mut self, work: &mut Work<F>, stage: Stage, what: &dyn Display) -> Verdict {
+    pub(super) fn failed(
+        &mut self,
+        work: &mut Work<F>,
+        stage: Stage,
+        cause: Cause,
+        what: &dyn Display,
+    ) -> Verdict {
         self.log_failure(stage, &self.shared.options.on_failure, what);
+        self.record(cause, stage.name(), what);
         self.fail_message(work, stage)
     }
 
@@ -169,7 +179,7 @@ impl<F: Filter> Connection<F> {
         if stage == Stage::EndOfMessage && matches!(verdict, Verdict::Continue | Verdict::Accept) {
             match self.modify(work) {
                 // What is wrong with modifications as a whole shows only now.
-                Err(error) => verdict = self.failed(work, stage, &error),
+                Err(error) => verdict = self.failed(work, stage, Cause::Error, &error),
                 Ok(Some(body)) => return Some(Later::Send(body, verdict)),
                 Ok(None) => {}
             }
@@ -199,7 +209,7 @@ impl<F: Filter> Connection<F> {
             }
             // A verdict that the stage does not know is a failure like any other.
             Err(misuse) => {
-                let instead = self.failed(work, stage, &misuse);
+                let instead = self.failed(work, stage, Cause::Error, &misuse);
                 self.session.respond(instead).expect("the verdict of a failure is known to every stage");
             }
         }
@@ -216,8 +226,9 @@ impl<F: Filter> Connection<F> {
             return None;
         }
         let name = event.name();
-        let Self { session, filter, place, shared, envelope, header_macros, .. } = self;
-        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros);
+        let Self { session, filter, place, shared, envelope, header_macros, recorder, .. } = self;
+        let alarm = recorder.as_deref().map(|recorder| &**recorder.alarm());
+        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros, alarm);
         let mut cx = Context::new(message, &seen);
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
             Ok(Now::Later(event)) => return Some(event),
@@ -230,19 +241,23 @@ impl<F: Filter> Connection<F> {
 
     /// Takes note of how the filter took something that is not answered.
     pub(super) fn note_notified(&mut self, name: &'static str, ended: Ended<Reply>) {
-        let what = match ended {
+        self.record_alarm(name);
+        let (cause, what) = match ended {
             Ended::Done(Ok(Verdict::Continue)) => return,
-            Ended::Done(Ok(verdict)) => format!("it cannot have a verdict, {verdict} was dropped"),
-            Ended::Done(Err(error)) => error.to_string(),
+            Ended::Done(Ok(verdict)) => {
+                (Cause::Error, format!("it cannot have a verdict, {verdict} was dropped"))
+            }
+            Ended::Done(Err(error)) => (Cause::Error, error.to_string()),
             Ended::Panicked(text) => {
                 self.dead = true;
-                format!("panic: {text}")
+                (Cause::Panic, format!("panic: {text}"))
             }
-            Ended::TimedOut(limit) => format!("not done within {limit:?}"),
+            Ended::TimedOut(limit) => (Cause::Timeout, format!("not done within {limit:?}")),
             Ended::Lost(_) => unreachable!("nothing is waited for but the filter"),
         };
         tracing::error!("filter failed at {name}: {what}");
         self.shared.witness.failed(name, &what);
+        self.record(cause, name, &what);
     }
 }
 
@@ -253,6 +268,7 @@ pub(super) fn surroundings<'a>(
     envelope: Option<&'a Envelope>,
     shared: &'a Shared,
     header_macros: bool,
+    alarm: Option<&'a Alarm>,
 ) -> Surroundings<'a> {
     let Options { mta, strict, .. } = shared.options;
     let view = View::of(session);
@@ -264,6 +280,7 @@ pub(super) fn surroundings<'a>(
         budget: &shared.bodies,
         mta: MtaHints { target: mta, header_macros, strict },
         goes_on: false,
+        alarm,
     }
 }
 

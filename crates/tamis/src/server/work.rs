@@ -10,7 +10,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use std::task::{Context as Task, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tamis_proto::{FilterSession, Stranger};
+use tamis_proto::{FilterSession, Role, Stranger};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ use super::later::Later;
 use super::lost::Lost;
 use super::{Shared, call, spare};
 use crate::filter::{Filter, MessageState};
-use crate::wire;
+use crate::wire::{self, Tap};
 
 /// What exists from the first byte of something until the connection is quiet again.
 pub(super) struct Work<F: Filter> {
@@ -137,6 +137,11 @@ impl<F: Filter> Connection<F> {
         }
         if let Err(Lost::Left) = result {
             result = Ok(Quiet::Closed);
+        }
+        if let Err(lost) = &result
+            && self.recorder.is_some()
+        {
+            self.record_lost(lost, &[&work.burst[work.at..], &work.buf].concat());
         }
         self.rest(&mut work);
         if !matches!(result, Ok(Quiet::Idle)) {
@@ -343,6 +348,9 @@ impl<F: Filter> Connection<F> {
                 }
             };
             let event = event.map(|event| event.map(|bytes| work.burst.slice_ref(bytes)));
+            if let Some(recorder) = &mut self.recorder {
+                recorder.frames(Role::Mta, &work.burst[work.at..work.at + used]);
+            }
             work.at += used;
             self.warn();
             match event {
@@ -382,9 +390,7 @@ impl<F: Filter> Connection<F> {
             return Ok(());
         }
         let output = self.session.output();
-        if wire::enabled() {
-            wire::from_filter(Some(self.place.peer().id), &wire::contents(output));
-        }
+        Tap { id: self.place.peer().id, recorder: self.recorder.as_deref_mut() }.sends_all(output);
         let Shared { options, shutdown, .. } = &*self.shared;
         call::write(&self.stream, output, options.write_time, shutdown).await
     }
@@ -393,7 +399,7 @@ impl<F: Filter> Connection<F> {
     fn flush_now(&mut self) -> Result<bool, Lost> {
         let output = self.session.output();
         // What is shown is shown once.
-        if output.is_empty() || wire::enabled() {
+        if output.is_empty() || wire::enabled() || self.recorder.is_some() {
             return Ok(output.is_empty());
         }
         match self.stream.try_write(output) {

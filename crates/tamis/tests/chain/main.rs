@@ -6,6 +6,7 @@
 mod common;
 mod conditions;
 mod conflicts;
+mod copies;
 mod dispatch;
 mod equivalence;
 mod failures;

@@ -90,8 +90,8 @@ fn each_message_is_logged_in_one_line() {
         for part in [
             "verdict=\"550 5.7.1 never\"",
             "stage=\"data\"",
-            "quiet: continue",
-            "refuses: 550 5.7.1 never at data",
+            r#"[{"name":"quiet","verdict":"continue","calls":4,"us":"#,
+            r#"{"name":"refuses","verdict":"550 5.7.1 never","stage":"data","calls":4,"us":"#,
         ] {
             assert!(lines[0].contains(part), "{part} in {}", lines[0]);
         }

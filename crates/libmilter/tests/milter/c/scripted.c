@@ -207,6 +207,17 @@ operate(SMFICTX *ctx, char **line)
 		kill(getpid(), number(l, 2));
 		return -1;
 	}
+	/* What programs do before smfi_main, to be a daemon: the parent ends. */
+	else if (strcmp(what, "daemon") == 0)
+	{
+		if (fork() != 0)
+			_exit(0);
+		setsid();
+		say("daemon %d", (int) getpid());
+		return -1;
+	}
+	else if (strcmp(what, "system") == 0)
+		r = system(l[2]);
 	else if (strcmp(what, "keep") == 0)
 	{
 		kept = ctx;
