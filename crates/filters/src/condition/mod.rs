@@ -40,7 +40,7 @@ pub struct When {
     pub client: Option<Entries>,
 
     /// The client's host name, as the MTA has verified it, is one of these: `example.com` itself, `.example.com` with
-    /// all below it, `*.example.com`, `/regex/`, `file:NAME`. A client without a verified name is none.
+    /// all below it, `*.example.com`, `/regex/`, `file:NAME`, `remembered:NAME`. A client without a verified name is none.
     #[schemars(extend("examples" = [[".example.com"]]))]
     pub client_name: Option<Entries>,
 

@@ -319,6 +319,9 @@ fn load(path: &Path) -> Result<(Option<Stamp>, Table), FileErrors> {
 fn write(path: &Path, text: &str) -> io::Result<Stamp> {
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     let mut new = NamedTempFile::new_in(folder)?;
+    if let Ok(before) = std::fs::metadata(path) {
+        new.as_file().set_permissions(before.permissions())?;
+    }
     new.write_all(text.as_bytes())?;
     new.as_file().sync_all()?;
     let file = new.persist(path).map_err(|error| error.error)?;
