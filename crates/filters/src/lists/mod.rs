@@ -34,6 +34,8 @@ mod expiring;
 mod file;
 mod networks;
 mod patterns;
+#[cfg(test)]
+mod tests;
 
 pub use addresses::Addresses;
 pub(crate) use addresses::key_of;
