@@ -21,6 +21,9 @@ pub trait Kind: DeserializeOwned + JsonSchema + Send + 'static {
     /// What it does, in a line.
     const SUMMARY: &'static str;
 
+    /// A worked example: filters as they stand in a configuration, with comments.
+    const EXAMPLE: &'static str;
+
     /// Makes the plan of the filter, once for each time that the configuration is read. Mistakes and warnings are
     /// told to `build`; with a mistake there is no plan.
     fn plan(self, build: &mut Build) -> Option<Plan>;
@@ -86,6 +89,8 @@ pub struct Entry {
     pub name: &'static str,
     /// What it does, in a line.
     pub summary: &'static str,
+    /// A worked example: filters as they stand in a configuration, with comments.
+    pub example: &'static str,
     schema: fn(&mut SchemaGenerator) -> Schema,
     read: fn(Spanned<DeTable<'_>>) -> Result<Ready, de::Error>,
 }
@@ -108,6 +113,7 @@ impl Entry {
         Self {
             name: K::NAME,
             summary: K::SUMMARY,
+            example: K::EXAMPLE,
             schema: |generator| K::json_schema(generator),
             read: |table| {
                 let value = table_value(table);
@@ -145,5 +151,95 @@ fn table_value(table: Spanned<DeTable<'_>>) -> Spanned<de::DeValue<'_>> {
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::SchemaGenerator;
+    use serde::Deserialize;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::condition::When;
+
+    /// Adds the path of every field in a schema that has no help, or no example.
+    fn without_help(path: &str, schema: &Value, found: &mut Vec<String>) {
+        let Value::Object(object) = schema else { return };
+        for (key, value) in object {
+            if key == "properties" {
+                for (name, field) in value.as_object().expect("properties are an object") {
+                    let path = format!("{path}.{name}");
+                    if field["description"].as_str().is_none_or(|text| text.len() < 10) {
+                        found.push(format!("{path} has no description"));
+                    }
+                    if field["examples"].get(0).is_none() {
+                        found.push(format!("{path} has no example"));
+                    }
+                }
+            }
+            without_help(&format!("{path}.{key}"), value, found);
+        }
+    }
+
+    #[test]
+    fn every_field_of_every_filter_has_help_and_an_example() {
+        let mut found = Vec::new();
+        let mut generator = SchemaGenerator::default();
+        for entry in ALL {
+            without_help(entry.name, entry.schema(&mut generator).as_value(), &mut found);
+        }
+        without_help("", &Value::Object(generator.definitions().clone()), &mut found);
+        assert!(generator.definitions().contains_key("Condition"), "fields of conditions were looked at");
+        assert!(found.is_empty(), "{found:#?}");
+    }
+
+    #[test]
+    fn the_worked_examples_are_configurations_without_a_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("access.sender"), "<> continue\njoe@example.net REJECT\n").unwrap();
+        std::fs::write(folder.path().join("friends"), "192.0.2.7\n").unwrap();
+        for entry in ALL {
+            let text = entry.example.replace("/var/lib/tamis", &folder.path().display().to_string());
+            let mut root = DeTable::parse(Box::leak(text.into())).unwrap().into_inner();
+            let Some(de::DeValue::Array(filters)) = root.remove("filter").map(Spanned::into_inner) else {
+                panic!("there are filters")
+            };
+            assert!(entry.example.contains(&format!("type = \"{}\"", entry.name)));
+            for filter in filters {
+                let span = filter.span();
+                let de::DeValue::Table(mut table) = filter.into_inner() else {
+                    panic!("a filter is a table")
+                };
+                let kind = table.remove("type").unwrap();
+                table.remove("name");
+                table.remove("on_failure");
+                let mut build = Build::new(folder.path());
+                if let Some(when) = table.remove("when") {
+                    let when = When::deserialize(ValueDeserializer::from(when)).unwrap();
+                    assert!(when.build(&mut build).is_some());
+                }
+                let entry = Entry::find(kind.get_ref().as_str().unwrap()).unwrap();
+                let ready = entry.read(Spanned::new(span, table)).unwrap();
+                assert!(ready(&mut build).is_some() && build.into_remarks().is_empty(), "{}", entry.name);
+            }
+        }
+    }
+
+    #[test]
+    fn filters_are_found_by_the_names_that_configurations_have() {
+        for entry in ALL {
+            assert_eq!(Entry::find(entry.name).map(|found| found.name), Some(entry.name));
+            assert!(!entry.summary.is_empty() && !entry.summary.ends_with('.'));
+        }
+        assert!(Entry::find("Log").is_none());
+    }
+
+    #[test]
+    fn wrong_values_are_told_with_their_place() {
+        let text = "connect_timeout = '5'\nsocket = '/x'";
+        let table = DeTable::parse(text).expect("it is TOML");
+        let error = Entry::find("milter").and_then(|entry| entry.read(table).err()).expect("it is no time");
+        assert_eq!(error.span().map(|span| &text[span]), Some("'5'"));
     }
 }

@@ -48,12 +48,12 @@ impl Check {
             }
             Node::ClientName(list) => {
                 let name = envelope.client().and_then(Client::name);
-                name.is_some_and(|name| list.any(|names| names.contains(name)))
+                name.is_some_and(|name| list.contains(name))
             }
             Node::Dynamic => envelope.client().is_some_and(is_dynamic),
             Node::Helo(list) => {
                 let name = envelope.helo().and_then(|name| name.to_str().ok());
-                name.is_some_and(|name| list.any(|names| names.contains(name)))
+                name.is_some_and(|name| list.contains(name))
             }
             Node::Authenticated => facts.is_authenticated(),
             Node::User(list) => facts.auth_user().is_some_and(|user| list.any(|users| users.contains(user))),
@@ -62,7 +62,7 @@ impl Check {
             Node::Sender(list) => envelope.sender().is_some_and(|sender| list.contains(sender.address())),
             Node::SenderDomain(list) => {
                 let domain = envelope.sender().and_then(|sender| sender.domain());
-                domain.is_some_and(|domain| list.any(|domains| domains.contains(domain)))
+                domain.is_some_and(|domain| list.contains(domain))
             }
             Node::Recipient(list) => {
                 let mut recipients = envelope.recipients();
@@ -70,7 +70,7 @@ impl Check {
             }
             Node::RecipientDomain(list) => {
                 let mut domains = envelope.recipients().filter_map(|to| to.domain());
-                domains.any(|domain| list.any(|domains| domains.contains(domain)))
+                domains.any(|domain| list.contains(domain))
             }
             // Not to be had in a filter.
             Node::AcceptedBy(_) | Node::Failed(_) => false,

@@ -16,7 +16,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{SeqAccess, Visitor, value};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use tamis::chain::Condition;
 
 use crate::config::Build;
@@ -40,7 +40,7 @@ pub struct When {
     pub client: Option<Entries>,
 
     /// The client's host name, as the MTA has verified it, is one of these: `example.com` itself, `.example.com` with
-    /// all below it, `*.example.com`, `/regex/`, `file:NAME`. A client without a verified name is none.
+    /// all below it, `*.example.com`, `/regex/`, `file:NAME`, `remembered:NAME`. A client without a verified name is none.
     #[schemars(extend("examples" = [[".example.com"]]))]
     pub client_name: Option<Entries>,
 
@@ -117,7 +117,7 @@ pub enum Login {
 }
 
 /// Plain names: an array of strings, or one string.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Names(pub Vec<String>);
 
 /// Where a condition stands, which decides what it can be about.

@@ -3,30 +3,7 @@
 //! # Example
 //!
 //! ```toml
-//! [[filter]]
-//! name = "tidy"
-//! type = "headers"
-//!
-//! # Nobody outside says what our own checks have found.
-//! firewall = { ids = ["{j}", "*.example.com"], when = { not = { client = "192.0.2.0/24" } } }
-//!
-//! [[filter.rules]]
-//! when = { authenticated = true }       # users need not tell where they are
-//! header = ["X-Originating-IP", "X-Mailer"]
-//! remove = true
-//!
-//! [[filter.rules]]
-//! header = "Subject"
-//! matches = '^\[spam\]\s*(.*)'
-//! replace = "$1"
-//!
-//! [[filter.rules]]
-//! when = { authenticated = false }
-//! insert = "X-Received-From: {client} as {queue_id}"
-//!
-//! [[filter.rules]]
-//! absent = "Message-ID"
-//! add = "Message-ID: <{queue_id}@{mta}>"
+#![doc = include_str!("example.toml")]
 //! ```
 //!
 //! The rules are followed one after the other at the end of the message; each sees what those before it have done.
@@ -148,6 +125,7 @@ impl Kind for Settings {
     const NAME: &'static str = "headers";
     const SUMMARY: &'static str =
         "adds, replaces and removes header fields by rules; removes forged Authentication-Results";
+    const EXAMPLE: &str = include_str!("example.toml");
 
     fn plan(self, build: &mut Build) -> Option<Plan> {
         let work = Arc::new(Work::build(self, build)?);

@@ -52,6 +52,7 @@ pub struct Draft {
 
 impl ReadLines for Domains {
     type Draft = Draft;
+    const REMEMBERED: bool = true;
 
     fn add(Draft { names, sources }: &mut Draft, entry: &str) -> Result<(), String> {
         let (name, scope) = if let Some(name) = plain(entry.strip_prefix("*.")) {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use tamis::message::Address;
 
 use super::addresses::{Addresses, key_of};
+use super::domains::{Domains, canonical};
 use super::expiring::Expiring;
 use super::file::{FileErrors, Lines, ReadLines, Watched};
 use super::networks::Networks;
@@ -99,6 +100,14 @@ impl List<Networks> {
     }
 }
 
+impl List<Domains> {
+    /// Whether the name is in the list.
+    pub fn contains(&self, name: &str) -> bool {
+        let key = || canonical(name).map(Cow::into_owned);
+        self.any(|domains| domains.contains(name)) || self.remembers(key)
+    }
+}
+
 impl List<Addresses> {
     /// Whether the address is in the list.
     pub fn contains(&self, address: &Address) -> bool {
@@ -163,7 +172,6 @@ impl<const N: usize> From<[&str; N]> for Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lists::Domains;
 
     fn remarks(build: Build) -> Vec<String> {
         build.into_remarks().iter().map(|remark| format!("{}: {}", remark.path, remark.text)).collect()

@@ -1,13 +1,17 @@
 //! Files of lists: [`Watched`] is read again when it changes.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::fs::{File, Metadata};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::runtime::Handle;
@@ -51,8 +55,19 @@ pub struct Watched<T> {
     current: ArcSwap<T>,
     /// When it is looked at again, in milliseconds of [`clock`].
     due: AtomicU64,
-    /// The version that was looked at last, good or bad; none if there was none.
-    seen: Mutex<Option<Stamp>>,
+    /// The version that was looked at last, good or bad.
+    seen: Mutex<Seen>,
+}
+
+/// A version of a file that was looked at.
+#[derive(Debug)]
+struct Seen {
+    /// None if there was no file.
+    stamp: Option<Stamp>,
+    text: u64,
+    /// Another version would have another stamp: this one was written long enough before it was read, for clocks that
+    /// files are stamped with may stand still for some milliseconds.
+    settled: bool,
 }
 
 /// What came of looking at a file.
@@ -162,9 +177,10 @@ impl<T: ReadLines> Watched<T> {
     /// What is wrong with it.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, FileErrors> {
         let path = path.into();
-        let (stamp, loaded) = read(&path);
-        let current = ArcSwap::from_pointee(loaded?);
-        Ok(Self { path, current, due: AtomicU64::new(from_now(EVERY)), seen: Mutex::new(stamp) })
+        let (stamp, text) = fetch(&path);
+        let seen = Mutex::new(Seen::new(stamp, &text));
+        let current = ArcSwap::from_pointee(parse(&path, text)?);
+        Ok(Self { path, current, due: AtomicU64::new(from_now(EVERY)), seen })
     }
 
     /// What is known of the file now. Where it is time to look at it again, somebody else does.
@@ -191,12 +207,16 @@ impl<T: ReadLines> Watched<T> {
         }) else {
             return Refreshed::Same;
         };
-        if std::fs::metadata(&self.path).ok().as_ref().map(Stamp::of) == *seen {
+        let there = std::fs::metadata(&self.path).ok().as_ref().map(Stamp::of);
+        if seen.settled && there == seen.stamp {
             return Refreshed::Same;
         }
-        let (stamp, loaded) = read(&self.path);
-        *seen = stamp;
-        match loaded {
+        let (stamp, text) = fetch(&self.path);
+        let before = std::mem::replace(&mut *seen, Seen::new(stamp, &text));
+        if before.text == seen.text {
+            return Refreshed::Same;
+        }
+        match parse(&self.path, text) {
             Ok(loaded) => {
                 self.current.store(Arc::new(loaded));
                 tracing::info!(file = %self.path.display(), "file of a list has changed, and was read again");
@@ -237,8 +257,21 @@ impl<T> fmt::Debug for Watched<T> {
     }
 }
 
-/// Reads a file, and says which version of it.
+/// Reads what is in a file, and says which version of it.
 pub(super) fn read<T: ReadLines>(path: &Path) -> (Option<Stamp>, Result<T, FileErrors>) {
+    let (stamp, text) = fetch(path);
+    (stamp, parse(path, text))
+}
+
+fn parse<T: ReadLines>(path: &Path, text: io::Result<Vec<u8>>) -> Result<T, FileErrors> {
+    match text {
+        Ok(text) => Lines::parse(&path.display(), &text),
+        Err(error) => Err(FileErrors(vec![format!("{}: {error}", path.display())])),
+    }
+}
+
+/// The bytes of a file, and which version of it they are.
+fn fetch(path: &Path) -> (Option<Stamp>, io::Result<Vec<u8>>) {
     let mut stamp = None;
     let text = (|| {
         let file = File::open(path)?;
@@ -255,11 +288,22 @@ pub(super) fn read<T: ReadLines>(path: &Path) -> (Option<Stamp>, Result<T, FileE
         }
         Ok(text)
     })();
-    let loaded = match text {
-        Ok(text) => Lines::parse(&path.display(), &text),
-        Err(error) => Err(FileErrors(vec![format!("{}: {error}", path.display())])),
-    };
-    (stamp, loaded)
+    (stamp, text)
+}
+
+impl Seen {
+    fn new(stamp: Option<Stamp>, text: &io::Result<Vec<u8>>) -> Self {
+        /// Longer than any clock stands still.
+        const SETTLES: i64 = 2;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let age = |stamp: Stamp| i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(stamp.modified.0);
+        let mut hasher = DefaultHasher::new();
+        match text {
+            Ok(text) => text.hash(&mut hasher),
+            Err(error) => error.to_string().hash(&mut hasher),
+        }
+        Self { stamp, text: hasher.finish(), settled: stamp.is_none_or(|stamp| age(stamp) > SETTLES) }
+    }
 }
 
 impl Stamp {
@@ -282,111 +326,4 @@ pub(super) fn clock() -> u64 {
 /// A point in time of [`clock`].
 pub(super) fn from_now(time: Duration) -> u64 {
     clock().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::lists::Words;
-
-    fn has(file: &Arc<Watched<Words>>, word: &str) -> bool {
-        file.current().contains(word)
-    }
-
-    fn begun(text: &str) -> (tempfile::TempDir, PathBuf, Arc<Watched<Words>>) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("words");
-        fs::write(&path, text).unwrap();
-        let file = Arc::new(Watched::open(&path).unwrap());
-        (folder, path, file)
-    }
-
-    #[test]
-    fn a_changed_file_is_read_again_and_an_unchanged_one_is_not() {
-        let (_folder, path, file) = begun("one\n");
-        assert!(matches!(file.refresh(), Refreshed::Same));
-        // As editors do it: another file under the name.
-        let new = path.with_extension("new");
-        fs::write(&new, "two\n").unwrap();
-        fs::rename(&new, &path).unwrap();
-        assert!(matches!(file.refresh(), Refreshed::Loaded));
-        assert!(has(&file, "two") && !has(&file, "one"));
-        assert!(matches!(file.refresh(), Refreshed::Same));
-    }
-
-    #[test]
-    fn a_broken_version_keeps_the_one_before_and_is_told_once() {
-        let (_folder, path, file) = begun("one\n");
-        fs::write(&path, "two\n/(/\n").unwrap();
-        let Refreshed::Broken(errors) = file.refresh() else { panic!("it was read") };
-        assert!(errors.to_string().starts_with(&format!("{}:2: ", path.display())), "{errors}");
-        assert!(has(&file, "one") && !has(&file, "two"));
-        assert!(matches!(file.refresh(), Refreshed::Same), "it is told once");
-        fs::remove_file(&path).unwrap();
-        assert!(matches!(file.refresh(), Refreshed::Broken(_)), "that is another mistake");
-        assert!(matches!(file.refresh(), Refreshed::Same));
-        fs::write(&path, "three\n").unwrap();
-        assert!(matches!(file.refresh(), Refreshed::Loaded));
-        assert!(has(&file, "three"));
-    }
-
-    #[test]
-    fn looking_things_up_is_enough_to_notice_a_change() {
-        let (_folder, path, file) = begun("one\n");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            fs::write(&path, "two\n").unwrap();
-            while !has(&file, "two") {
-                tokio::task::yield_now().await;
-            }
-        });
-        assert!(!has(&file, "one"));
-    }
-
-    #[test]
-    fn a_lookup_never_reads_the_file_itself_where_there_is_a_runtime() {
-        let (_folder, path, file) = begun("one\n");
-        fs::write(&path, "two\n").unwrap();
-        file.due.store(0, Ordering::Relaxed);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        // What is there already holds its lock, so that whoever is told to look cannot have read it.
-        let looking = file.seen.lock().unwrap();
-        assert!(runtime.block_on(async { has(&file, "one") }));
-        drop(looking);
-    }
-
-    #[test]
-    fn comments_and_blank_lines_are_no_entries() {
-        for (line, entry) in [
-            ("", None),
-            ("  \t\r", None),
-            ("# all", None),
-            ("  # all", None),
-            (" one ", Some("one")),
-            ("one # why", Some("one")),
-            ("one\t#why", Some("one")),
-            ("one#two", Some("one#two")),
-            ("/a #b/", Some("/a #b/")),
-        ] {
-            assert_eq!(entry_of(line, true), entry, "{line:?}");
-        }
-        assert_eq!(entry_of("key REJECT ticket #5 #6", false), Some("key REJECT ticket #5 #6"));
-    }
-
-    #[test]
-    fn of_many_mistakes_ten_are_told() {
-        let errors = Lines::<Words>::parse(&"words", "/(/\n".repeat(25).as_bytes()).unwrap_err();
-        let errors: Vec<_> = errors.iter().collect();
-        assert_eq!(errors.len(), 11);
-        assert!(errors[9].starts_with("words:10: "));
-        assert_eq!(errors[10], "words: and 15 more lines with mistakes");
-    }
-
-    #[test]
-    fn lines_that_are_not_utf8_are_mistakes() {
-        let errors = Lines::<Words>::parse(&"words", b"one\nj\xf6rg\n").unwrap_err();
-        assert_eq!(errors.to_string(), "words:2: the line is not UTF-8");
-    }
 }

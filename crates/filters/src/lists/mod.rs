@@ -20,7 +20,7 @@
 //! expressions between slashes: `/^mail[0-9]+\./`. Nothing here depends on case.
 //!
 //! `file:NAME` takes the lines of a file: one entry in each, blank lines and what follows a `#` are nothing. The file
-//! is read again when it changes; see [`Watched`]. In lists of networks and of addresses, `remembered:NAME` is what the
+//! is read again when it changes; see [`Watched`]. In lists of networks, domains and addresses, `remembered:NAME` is what the
 //! filter [`remember`](crate::remember) has in a file; see [`Expiring`].
 //!
 //! Large lists are fast: networks are sorted ranges, domains and addresses are looked up by hash, patterns are one
@@ -34,6 +34,8 @@ mod expiring;
 mod file;
 mod networks;
 mod patterns;
+#[cfg(test)]
+mod tests;
 
 pub use addresses::Addresses;
 pub(crate) use addresses::key_of;
@@ -42,7 +44,7 @@ pub(crate) use domains::{canonical, name_of, parents};
 pub use dynamic::looks_dynamic;
 pub use entries::{Entries, List};
 pub use expiring::Expiring;
-pub(crate) use expiring::MOST as MOST_REMEMBERED;
+pub(crate) use expiring::{MOST as MOST_REMEMBERED, is_key};
 pub use file::{FileErrors, Lines, ReadLines, Refreshed, Watched};
 pub use networks::Networks;
 pub(crate) use networks::{network, prefix};

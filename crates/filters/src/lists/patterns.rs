@@ -118,6 +118,9 @@ impl ReadLines for Words {
         if entry.is_empty() {
             return Err("an empty entry".to_owned());
         }
+        if entry.starts_with("remembered:") {
+            return Err(format!("{entry:?}: users are not remembered, clients and addresses are"));
+        }
         if !sources.take(entry)? {
             words.insert(lower(entry).into());
         }

@@ -3,11 +3,7 @@
 //! # Example
 //!
 //! ```toml
-//! [[filter]]
-//! name = "log"
-//! type = "log"
-//! fields = ["queue_id", "client", "user", "sender", "recipients", "size", "header:Subject"]
-//! on_failure = "accept"
+#![doc = include_str!("example.toml")]
 //! ```
 //!
 //! writes
@@ -96,6 +92,7 @@ impl Default for Settings {
 impl Kind for Settings {
     const NAME: &'static str = "log";
     const SUMMARY: &'static str = "one line in the log for each message";
+    const EXAMPLE: &str = include_str!("example.toml");
 
     fn plan(self, build: &mut Build) -> Option<Plan> {
         let fields = build.within("fields", |build| {

@@ -5,16 +5,7 @@
 //! `opendkim`, which may be down without mail being refused for it:
 //!
 //! ```toml
-//! [[filter]]
-//! name = "dkim"
-//! type = "milter"
-//! socket = "unix:/run/opendkim/opendkim.sock"
-//! signs = true
-//! on_failure = "accept"
-//!
-//! [filter.breaker]
-//! failures = 3
-//! back_off = "10s"
+#![doc = include_str!("example.toml")]
 //! ```
 //!
 //! What it asks for is asked of the MTA, and what it says and edits counts as in any other filter. A milter that fails
@@ -76,10 +67,12 @@ pub struct Settings {
 
     /// When it is left alone because it fails.
     #[serde(default)]
+    #[schemars(extend("examples" = [{ "failures": 3, "back_off": "10s" }]))]
     pub breaker: Breaker,
 
     /// Macros that it is given if it does not name any itself: in place of those that the MTA sends by default.
     #[serde(default)]
+    #[schemars(extend("examples" = [{ "mail": ["i", "{auth_authen}"] }]))]
     pub macros: Macros,
 
     /// Whether it signs messages, as `opendkim` does: then filters behind it that change what is signed are warned of.
@@ -174,6 +167,7 @@ impl Default for Breaker {
 impl Kind for Settings {
     const NAME: &'static str = "milter";
     const SUMMARY: &'static str = "another milter, asked over its socket as the MTA would";
+    const EXAMPLE: &str = include_str!("example.toml");
 
     fn plan(self, build: &mut Build) -> Option<Plan> {
         let socket = build.within("socket", |build| socket(&self.socket, build));

@@ -3,22 +3,7 @@
 //! # Example
 //!
 //! ```toml
-//! [[filter]]
-//! name = "access"
-//! type = "policy"
-//!
-//! client = [
-//!     "192.0.2.0/24          OK",                          # ours: not looked at any further
-//!     "198.51.100.66         REJECT we had enough of that",
-//!     ".dsl.isp.example      450 4.7.1 come by way of your provider",
-//! ]
-//! helo = ["localhost REJECT that is me"]
-//! sender = ["file:access.sender"]
-//! recipient = [
-//!     "postmaster@           OK",
-//!     "old@example.com       550 5.1.6 has moved to new@example.org",
-//!     ".lists.example.com    REJECT write to the list itself",
-//! ]
+#![doc = include_str!("example.toml")]
 //! ```
 //!
 //! with a file `access.sender` beside it:
@@ -53,7 +38,7 @@ use crate::lists::Entries;
 ///
 /// An entry is a key and an action: `"192.0.2.0/24 REJECT go away"`. `file:NAME` takes the lines of a file, which is read
 /// again when it changes. The most telling key counts: an address before a domain, that before the domains above it, and
-/// last of all `*`. Of equal ones the first counts, and what stands here counts before what is in files.
+/// last of all `*`. A key stands once in a place; what stands here counts before what is in files.
 ///
 /// The actions are those of Postfix and of Sendmail:
 ///
@@ -70,8 +55,8 @@ use crate::lists::Entries;
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Policy")]
 pub struct Settings {
-    /// The client, looked up when it connects: its address, the networks that has part in from the smallest on, its verified host name,
-    /// the domains above that, `*`. Keys are `192.0.2.1`, `192.0.2.0/24`, `192.0.2` (the same), `2001:db8::/32`,
+    /// The client, looked up when it connects: its address, the networks around it from the smallest on, its verified host
+    /// name, the domains above that, `*`. Keys are `192.0.2.1`, `192.0.2.0/24`, `192.0.2` (the same), `2001:db8::/32`,
     /// `mail.example.com`, `.example.com` (with all below it), `*.example.com` (only what is below).
     #[schemars(extend("examples" = [["192.0.2.0/24 OK", ".dsl.example.com REJECT use your provider's server", "file:access.client"]]))]
     pub client: Entries,
@@ -111,6 +96,7 @@ fn delimiter() -> String {
 impl Kind for Settings {
     const NAME: &'static str = "policy";
     const SUMMARY: &'static str = "an access map: who may send mail here, from what, to whom";
+    const EXAMPLE: &str = include_str!("example.toml");
 
     fn plan(self, build: &mut Build) -> Option<Plan> {
         let rules = Arc::new(Rules::build(self, build)?);

@@ -5,19 +5,7 @@
 //! Whom our users have written to may answer without being greylisted, for two months:
 //!
 //! ```toml
-//! [[filter]]
-//! name = "correspondents"
-//! type = "remember"
-//! when = { authenticated = true }
-//! what = "recipients"
-//! file = "/var/lib/tamis/correspondents"
-//! lifetime = "60d"
-//!
-//! [[filter]]
-//! name = "greylist"
-//! type = "milter"
-//! socket = "inet:127.0.0.1:10023"
-//! when = { not = { sender = "remembered:/var/lib/tamis/correspondents" } }
+#![doc = include_str!("example.toml")]
 //! ```
 
 #[cfg(test)]
@@ -29,20 +17,21 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tamis::message::Client;
+use tamis::message::{Address, Client};
 use tamis::{BoxError, Collect, Context, Event, Filter, Needs, Now, Reply, Stage, Verdict};
 
 use crate::config::{Build, Time};
 use crate::kind::{Kind, Nature, Plan};
-use crate::lists::{Expiring, MOST_REMEMBERED, key_of};
+use crate::lists::{Expiring, MOST_REMEMBERED, canonical, is_key, key_of};
 
-/// Remembers senders, recipients or clients of messages for a time. Lists of addresses and of clients ask for them by
+/// Remembers senders, recipients or clients of messages for a time. Lists of addresses, domains and clients ask for them by
 /// `remembered:NAME`, with the same file. A message counts when it comes to its end, and has passed the filters before this one.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Remember")]
 pub struct Settings {
-    /// What is remembered of a message: `recipients`, `sender`, or `client`, its address. The null sender is not.
+    /// What is remembered of a message: `recipients`, `recipient-domains`, `sender`, `sender-domain`, or `client`, its
+    /// address. The null sender is not.
     #[schemars(extend("examples" = ["recipients"]))]
     pub what: What,
 
@@ -64,12 +53,16 @@ pub struct Settings {
 
 /// What is remembered of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum What {
     /// The addresses of the recipients.
     Recipients,
+    /// Their domains.
+    RecipientDomains,
     /// The address of the sender.
     Sender,
+    /// Its domain.
+    SenderDomain,
     /// The address of the client.
     Client,
 }
@@ -86,6 +79,7 @@ impl Kind for Settings {
     const NAME: &'static str = "remember";
     const SUMMARY: &'static str =
         "remembers senders, recipients or clients for a time, for conditions to ask";
+    const EXAMPLE: &str = include_str!("example.toml");
 
     fn plan(self, build: &mut Build) -> Option<Plan> {
         let list = build.within("file", |build| {
@@ -100,10 +94,12 @@ impl Kind for Settings {
             build.within("max", |build| build.mistake("to remember nothing, leave the filter out"));
             return None;
         }
-        let list = list?;
-        list.limit(self.max);
-        let (what, lifetime) = (self.what, self.lifetime.0);
-        let make = move || RememberFilter { what, lifetime, list: list.clone() };
+        let (list, what, lifetime) = (list?, self.what, self.lifetime.0);
+        let make = move || {
+            // Not before it is in use: a configuration with a mistake elsewhere must not touch what there is.
+            list.limit(self.max);
+            RememberFilter { what, lifetime, list: list.clone() }
+        };
         Some(Plan::new(Nature::default(), make))
     }
 }
@@ -126,10 +122,17 @@ impl RememberFilter {
                 add(address.map(|address| address.to_canonical().to_string()));
             }
             What::Sender => add(envelope.sender().and_then(|sender| key_of(sender.address()))),
+            What::SenderDomain => add(envelope.sender().and_then(|sender| domain(sender.address()))),
+            What::RecipientDomains => envelope.recipients().for_each(|to| add(domain(to.address()))),
             What::Recipients => envelope.recipients().for_each(|to| add(key_of(to.address()))),
         }
         Ok(())
     }
+}
+
+/// The domain of an address, as it is looked up.
+fn domain(address: &Address) -> Option<String> {
+    Some(canonical(address.domain()?)?.into_owned()).filter(|domain| is_key(domain))
 }
 
 impl Filter for RememberFilter {

@@ -66,6 +66,21 @@ fn clients_and_senders_can_be_remembered_too() {
 }
 
 #[test]
+fn whole_domains_can_be_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let plans = plans(folder.path(), "recipient-domains", "sender_domain");
+    run(&plans, "<bob@example.org>", &["<alice@Example.COM.>"]);
+    assert!(is_known(&run(&plans, "<somebody@example.com>", &["<x@example.org>"])));
+    assert!(!is_known(&run(&plans, "<somebody@a.example.com>", &["<x@example.org>"])));
+
+    let folder = tempfile::tempdir().unwrap();
+    let plans = self::plans(folder.path(), "sender-domain", "recipient_domain");
+    run(&plans, "<bob@example.net>", &["<alice@example.com>"]);
+    assert!(is_known(&run(&plans, "<alice@example.com>", &["<x@example.net>"])));
+    assert!(!is_known(&run(&plans, "<>", &["<x@example.edu>"])), "the null sender has no domain");
+}
+
+#[test]
 fn mistakes_say_what_to_write() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("bad"), "what\n").unwrap();
@@ -78,7 +93,7 @@ fn mistakes_say_what_to_write() {
         assert!(remarks.len() == 1 && remarks[0].starts_with(said), "{text}: {remarks:?}");
     }
     assert!(misread("remember", "file = 'x'").contains("missing field `what`"));
-    let remarks =
-        texts(&build("headers", "rules = [{ when = { helo = 'remembered:x' }, add = 'A: b' }]", "/").1);
-    assert!(remarks[0].contains("is no domain"), "{remarks:?}");
+    let words = "rules = [{ when = { authenticated = 'remembered:x' }, add = 'A: b' }]";
+    let remarks = texts(&build("headers", words, "/").1);
+    assert!(remarks[0].contains("users are not remembered"), "{remarks:?}");
 }
