@@ -54,7 +54,7 @@ pub(crate) struct Args {
     /// Reads all settings from this file, in place of the options: see tamis config example. Without it and without any
     /// option, /etc/tamis/tamis.toml is read if it is there.
     #[arg(long, env = "TAMIS_CONFIG", value_name = "FILE")]
-    #[arg(conflicts_with_all = ["listen", "add_header", "append_text", "on_failure", "chain", "members", "Access", "Limits"])]
+    #[arg(conflicts_with_all = ["listen", "add_header", "append_text", "on_failure", "flight_recorder", "chain", "members", "Access", "Limits"])]
     config: Option<PathBuf>,
 
     /// Where MTAs connect; may be given several times, or once with commas. Port 0 takes a free port.
