@@ -7,6 +7,7 @@ mod bench;
 mod fuzz;
 mod libmilter;
 mod licences;
+mod package;
 mod packages;
 mod pictures;
 mod soak;
@@ -60,6 +61,9 @@ enum Task {
     Libmilter(libmilter::Options),
     /// Makes the fuzz targets' corpus anew, from the sessions and fixtures beside the tests and what runs found here.
     FuzzSeeds,
+    /// Builds the Debian package of the daemon.
+    #[command(after_help = package::HELP)]
+    Package,
     /// Draws the pictures of the guide anew from the texts beside them.
     Pictures,
 }
@@ -140,6 +144,7 @@ fn run(task: &Task) -> Result<()> {
         Task::BenchPeers(options) => bench::run(&root, options),
         Task::Libmilter(options) => libmilter::run(&root, options),
         Task::FuzzSeeds => fuzz::seeds(&root),
+        Task::Package => package::build(&root).map(|_| ()),
         Task::Pictures => pictures::draw(&root),
         Task::Test(args) => {
             let steps = steps::select(&args.only, &args.skip);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 
-use crate::{fuzz, licences, packages, soak};
+use crate::{fuzz, licences, package, packages, soak};
 
 /// One step. The doc comment of a variant is its line in `cargo xtask test --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,12 +36,14 @@ pub(crate) enum Step {
     Hostile,
     /// 30 seconds of full load with connections killed at random: nothing grows, nothing is left
     Soak,
+    /// the Debian package can be installed, used and removed (as root)
+    Package,
     /// licences, advisories, bans and sources of the dependencies
     Deny,
 }
 
 /// Every step, in the order in which they run.
-pub(crate) const ALL: [Step; 12] = [
+pub(crate) const ALL: [Step; 13] = [
     Step::Setup,
     Step::Fmt,
     Step::Clippy,
@@ -53,6 +55,7 @@ pub(crate) const ALL: [Step; 12] = [
     Step::Libmilter,
     Step::Hostile,
     Step::Soak,
+    Step::Package,
     Step::Deny,
 ];
 
@@ -116,6 +119,7 @@ impl Step {
             Self::Libmilter => "libmilter",
             Self::Hostile => "hostile",
             Self::Soak => "soak",
+            Self::Package => "package",
             Self::Deny => "deny",
         }
     }
@@ -142,6 +146,7 @@ impl Step {
                 deny(root)
             }
             Self::Soak => soak::run(root, soak::SECONDS),
+            Self::Package => package::test(root),
             Self::Fmt | Self::Clippy | Self::Doc | Self::Test | Self::Peers | Self::Hostile => {
                 self.run_cargo(root)
             }
@@ -198,7 +203,7 @@ impl Step {
                 Cargo::new("build --package tamis-cli --locked"),
                 Cargo::new("test --package tamis-hostile --locked"),
             ],
-            Self::Setup | Self::Fuzz | Self::Soak | Self::Deny => vec![],
+            Self::Setup | Self::Fuzz | Self::Soak | Self::Package | Self::Deny => vec![],
         }
     }
 }

@@ -3,17 +3,23 @@
 // Help texts are doc comments, and read without mark-up.
 #![allow(clippy::doc_markdown)]
 
+mod admin;
 mod bench;
 mod completions;
+mod config;
 mod exit;
+mod explain;
+mod init;
 mod log;
 mod man;
+mod mta;
+mod reload;
 mod send;
 mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Tamis filters mail for Postfix, Sendmail and other MTAs that speak the milter protocol.
 ///
@@ -35,15 +41,31 @@ enum Command {
     Serve(Box<serve::Args>),
     Send(Box<send::Args>),
     Bench(Box<bench::Args>),
+    Config(config::Args),
+    Init(init::Args),
+    Reload(reload::Args),
+    Explain(explain::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Serve(args) => serve::run(&args),
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        Command::Serve(mut args) => {
+            // Without anything said, there may be a configuration that says it.
+            if let Some((_, matches)) = matches.subcommand() {
+                args.look_at(matches);
+            }
+            serve::run(&args)
+        }
         Command::Send(args) => send::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Reload(args) => reload::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }

@@ -92,7 +92,7 @@ pub struct Entry {
     /// A worked example: filters as they stand in a configuration, with comments.
     pub example: &'static str,
     schema: fn(&mut SchemaGenerator) -> Schema,
-    read: fn(Spanned<DeTable<'static>>) -> Result<Ready, de::Error>,
+    read: fn(Spanned<DeTable<'_>>) -> Result<Ready, de::Error>,
 }
 
 /// A configuration that has been read; makes a plan of itself.
@@ -138,12 +138,12 @@ impl Entry {
     /// # Errors
     ///
     /// The first field that cannot be read, with its place.
-    pub fn read(&self, table: Spanned<DeTable<'static>>) -> Result<Ready, de::Error> {
+    pub fn read(&self, table: Spanned<DeTable<'_>>) -> Result<Ready, de::Error> {
         (self.read)(table)
     }
 }
 
-fn table_value(table: Spanned<DeTable<'static>>) -> Spanned<de::DeValue<'static>> {
+fn table_value(table: Spanned<DeTable<'_>>) -> Spanned<de::DeValue<'_>> {
     let span = table.span();
     Spanned::new(span, de::DeValue::Table(table.into_inner()))
 }

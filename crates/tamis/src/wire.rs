@@ -1,10 +1,7 @@
-//! What passes on the wire: the protocol trace, every frame decoded at target `tamis::wire`, level trace (D11); and the
-//! flight recorder.
+//! The protocol trace: every frame decoded, at target `tamis::wire`, level trace (D11).
 
-use tamis_proto::{Frame, Output, Role, trace};
+use tamis_proto::{Frame, Output, trace};
 use tracing::Level;
-
-use crate::recorder::Recorder;
 
 /// Where the frames go.
 pub(crate) const TARGET: &str = "tamis::wire";
@@ -12,35 +9,6 @@ pub(crate) const TARGET: &str = "tamis::wire";
 /// Whether anybody wants to see them. Nothing is formatted otherwise.
 pub(crate) fn enabled() -> bool {
     tracing::enabled!(target: TARGET, Level::TRACE)
-}
-
-/// What leaves for the MTA on one connection goes by here.
-pub(crate) struct Tap<'a> {
-    /// Number of the connection.
-    pub(crate) id: u64,
-    pub(crate) recorder: Option<&'a mut Recorder>,
-}
-
-impl Tap<'_> {
-    /// These frames leave for the MTA.
-    pub(crate) fn sends(&mut self, bytes: &[u8]) {
-        if enabled() {
-            from_filter(Some(self.id), bytes);
-        }
-        if let Some(recorder) = &mut self.recorder {
-            recorder.frames(Role::Filter, bytes);
-        }
-    }
-
-    /// Everything that waits leaves for the MTA.
-    pub(crate) fn sends_all(&mut self, output: &Output) {
-        if enabled() {
-            from_filter(Some(self.id), &contents(output));
-        }
-        if let Some(recorder) = &mut self.recorder {
-            recorder.output(output);
-        }
-    }
 }
 
 /// Logs frames from the MTA. The number of the connection is in the line itself, as its span is missing where

@@ -103,7 +103,12 @@ impl Filter for ByHand {
     }
 
     fn now(&mut self, _: &mut Cx<'_>, event: Event) -> Now {
-        if self.waits { Now::Later(event) } else { Now::Done(Ok(Verdict::Continue)) }
+        // As the filter of handlers, which has none for close.
+        if self.waits && event.stage().is_some() {
+            Now::Later(event)
+        } else {
+            Now::Done(Ok(Verdict::Continue))
+        }
     }
 
     async fn on(&mut self, _: &mut Cx<'_>, _: Event) -> Reply {

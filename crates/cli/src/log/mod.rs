@@ -5,10 +5,15 @@ mod json;
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use crate::config::LogFormat;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,6 +22,20 @@ pub(crate) enum Format {
     Text,
     /// One JSON object a line.
     Json,
+    /// Fields for systemd's journal.
+    Journald,
+}
+
+impl From<LogFormat> for Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            // <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/#automatic-protocol-upgrading>
+            LogFormat::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => Self::Journald,
+            LogFormat::Auto | LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+            LogFormat::Journald => Self::Journald,
+        }
+    }
 }
 
 /// Which log lines are wanted: `debug`, `tamis::wire=trace`, or several of these with commas between them.
@@ -43,15 +62,48 @@ impl FromStr for Directives {
     }
 }
 
-/// Starts logging; `base` is the level of everything that the directives do not mention.
-pub(crate) fn start(base: &str, directives: &Directives, format: Format) {
-    let filter = EnvFilter::new(format!("{base},{}", directives.0));
-    let colours = io::stderr().is_terminal() && colours_allowed();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        Format::Text => builder.with_ansi(colours).init(),
-        Format::Json => builder.fmt_fields(JsonFields::new()).event_format(json::Json).init(),
+/// Changes what is logged while the program runs.
+pub(crate) struct Levels {
+    base: &'static str,
+    handle: reload::Handle<EnvFilter, Registry>,
+}
+
+impl Levels {
+    /// Logs by these directives from now on.
+    pub(crate) fn set(&self, directives: &Directives) {
+        // The registry lives as long as the program.
+        let _ = self.handle.reload(directives.filter(self.base));
     }
+}
+
+impl Directives {
+    fn filter(&self, base: &str) -> EnvFilter {
+        EnvFilter::new(format!("{base},{}", self.0))
+    }
+}
+
+/// Starts logging; `base` is the level of everything that the directives do not mention.
+///
+/// # Errors
+///
+/// When there is no journal.
+pub(crate) fn start(base: &'static str, directives: &Directives, format: Format) -> Result<Levels> {
+    let (filter, handle) = reload::Layer::new(directives.filter(base));
+    let colours = io::stderr().is_terminal() && colours_allowed();
+    let lines = || tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let layer: Box<dyn Layer<Layered<reload::Layer<EnvFilter, Registry>, Registry>> + Send + Sync> =
+        match format {
+            Format::Text => lines().with_ansi(colours).boxed(),
+            Format::Json => lines().fmt_fields(JsonFields::new()).event_format(json::Json).boxed(),
+            Format::Journald => tracing_journald::layer()
+                .context(
+                    "cannot log to systemd's journal: is there one? (`--log-format text` logs to stderr)",
+                )?
+                .with_syslog_identifier("tamis".to_owned())
+                .boxed(),
+        };
+    tracing_subscriber::registry().with(filter).with(layer).init();
+    Ok(Levels { base, handle })
 }
 
 /// Whether the user lets programs use colours (<https://no-color.org>).

@@ -126,7 +126,9 @@ enum Fate {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    log::start("warn", &args.log_level, log::Format::Text);
+    if let Err(error) = log::start("warn", &args.log_level, log::Format::Text) {
+        return exit::with(exit::FAILED, error);
+    }
     let report = match send(args) {
         Ok(report) => report,
         Err(error) => {

@@ -107,17 +107,20 @@ impl Limits {
 
     /// Has the system let the process open a file for each connection, as far as it may.
     pub(super) fn raise_open_files(&self) {
-        /// Listeners, the log, the runtime, files that a filter reads.
-        const OTHERS: u64 = 100;
-        let wanted = (self.max_connections as u64).saturating_add(OTHERS);
-        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-        let raised = wanted.min(hard);
-        if soft < raised && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_err() || raised < wanted {
-            let connections = soft.max(raised).saturating_sub(OTHERS);
-            tracing::warn!(
-                "the limit on open files lets {connections} connections be open, fewer than --max-connections"
-            );
-        }
+        raise_open_files(self.max_connections, "--max-connections");
+    }
+}
+
+/// Has the system let the process open a file for each connection, as far as it may.
+pub(super) fn raise_open_files(connections: usize, name: &str) {
+    /// Listeners, the log, the runtime, files that a filter reads.
+    const OTHERS: u64 = 100;
+    let wanted = (connections as u64).saturating_add(OTHERS);
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let raised = wanted.min(hard);
+    if soft < raised && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_err() || raised < wanted {
+        let connections = soft.max(raised).saturating_sub(OTHERS);
+        tracing::warn!("the limit on open files lets {connections} connections be open, fewer than {name}");
     }
 }
 

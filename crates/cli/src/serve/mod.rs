@@ -3,33 +3,38 @@
 mod access;
 mod append;
 mod chain;
+mod daemon;
 mod filter;
 mod header;
 mod hint;
 mod limits;
 mod record;
+mod setup;
+mod sockets;
 mod units;
+mod user;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 use tamis::proto::address::{Host, Port};
-use tamis::server::{AllowList, Listener, ServeError, bind_with};
-use tamis::{Filter, Options, Peer, Server, Shutdown, SocketSpec, Verdict};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tamis::server::Listener;
+use tamis::{Options, SocketSpec, Verdict};
 
-use crate::log::List;
+use crate::admin::{self, State};
+use crate::config::{self, Source};
 use crate::{exit, log};
 use access::Access;
-use append::Appendix;
-use chain::{Members, Plan};
-use filter::{Settings, Watcher};
-use header::Template;
+use chain::Members;
+use daemon::{Beginning, Daemon, Signals};
 use limits::Limits;
+use setup::Setup;
+use sockets::{Passed, Sockets};
 use units::size;
+use user::Somebody;
 
 /// Filters mail: logs every message and, if told so, adds header fields and text.
 ///
@@ -38,11 +43,20 @@ use units::size;
 /// milliseconds from its sender to its end. A message that ends early is logged with the verdict "aborted" and the
 /// stage it had reached.
 ///
+/// With --config, everything is said in a file: listeners, limits, and the filters that are run. SIGHUP and tamis reload
+/// read it again.
+///
 /// SIGTERM and SIGINT let messages in work finish, up to 30 seconds, and end the program; a second signal ends it
 /// at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
+    /// Reads all settings from this file, in place of the options: see tamis config example. Without it and without any
+    /// option, /etc/tamis/tamis.toml is read if it is there.
+    #[arg(long, env = "TAMIS_CONFIG", value_name = "FILE")]
+    #[arg(conflicts_with_all = ["listen", "add_header", "append_text", "on_failure", "chain", "members", "Access", "Limits"])]
+    config: Option<PathBuf>,
+
     /// Where MTAs connect; may be given several times, or once with commas. Port 0 takes a free port.
     #[arg(long, env = "TAMIS_LISTEN", value_name = "SOCKET", default_value = "inet:8899@127.0.0.1")]
     #[arg(value_delimiter = ',')]
@@ -95,6 +109,14 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     limits: Limits,
+
+    #[arg(skip)]
+    says_log_level: bool,
+    #[arg(skip)]
+    says_log_format: bool,
+    /// Nothing is said that a configuration file says.
+    #[arg(skip)]
+    is_plain: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -111,6 +133,7 @@ Examples:
   tamis serve --listen inet:8899 --allow-network 192.0.2.0/24
   tamis serve --add-header 'X-Queue: {i}' --append-text disclaimer.txt
   TAMIS_LISTEN=inet:8899 TAMIS_LOG_FORMAT=json tamis serve
+  tamis serve --config ./tamis.toml
   tamis serve --chain --filter reject-sender,table=/etc/tamis/senders --filter footer \
               --milter opendkim=inet:8891@localhost,timeout=10s,on-failure=accept
 
@@ -132,120 +155,115 @@ enum OnFailure {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    log::start("info", &args.log_level, args.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::with(exit::FAILED, format_args!("cannot start threads: {error}")),
     };
     runtime.block_on(async {
-        let ready = match Ready::new(args) {
-            Ok(ready) => ready,
+        let daemon = match begin(args) {
+            Ok(daemon) => daemon,
             Err(error) => return exit::with(exit::FAILED, error),
         };
-        match ready.serve().await {
+        match daemon.run().await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => exit::with(exit::BROKEN, error),
         }
     })
 }
 
-/// Everything that can go wrong at the start has gone well.
-struct Ready {
-    settings: Arc<Settings>,
-    chain: Option<Plan>,
-    options: Options,
-    allowed: AllowList,
-    listeners: Vec<Listener>,
-    signals: [(Signal, &'static str); 2],
-}
-
-impl Ready {
-    fn new(args: &Args) -> Result<Self> {
-        let specs = args.listen.iter().map(|text| spec(text)).collect::<Result<Vec<_>>>()?;
-        let headers = args.add_header.iter().filter(|line| !line.trim().is_empty());
-        let settings = Settings {
-            headers: headers.map(|line| line.parse::<Template>()).collect::<Result<_>>()?,
-            appendix: args.append_text.as_deref().map(Appendix::read).transpose()?,
-            on_failure: args.on_failure.name(),
-        };
-        let settings = Arc::new(settings);
-        let chain = match &args.chain {
-            members if members.is_empty() => None,
-            members => Some(members.plan(settings.clone(), args.on_failure.of_member())?),
-        };
-        let mut options = Options::default();
-        options.on_failure = args.on_failure.verdict();
-        options.flight_recorder = args.flight_recorder;
-        // Before the sockets, so that a signal never leaves a unix socket behind.
-        let catch = |kind, name| match signal(kind) {
-            Ok(signal) => Ok((signal, name)),
-            Err(error) => Err(anyhow!("cannot handle {name}: {error}")),
-        };
-        let signals = [catch(SignalKind::terminate(), "SIGTERM")?, catch(SignalKind::interrupt(), "SIGINT")?];
-        args.limits.set(&mut options);
-        args.limits.raise_open_files();
-        let listeners = bind_with(&specs, args.access.sockets())?;
-        let specs: Vec<_> = listeners.iter().map(address).collect();
-        match args.log_format {
-            log::Format::Text => hint::print(&specs),
-            log::Format::Json => hint::log(&specs),
-        }
-        if let Some(chain) = &chain {
-            tracing::info!(mode = chain.mode(), filters = ?List(&chain.names()), "chain");
-        }
-        let allowed = args.access.allow_list();
-        Ok(Self { settings, chain, options, allowed, listeners, signals })
-    }
-
-    async fn serve(self) -> Result<(), ServeError> {
-        let Self { settings, chain, options, allowed, listeners, signals } = self;
-        let sockets = Sockets { options, allowed, listeners, signals };
-        match chain {
-            Some(plan) => sockets.serve(move |_: &_| plan.chain()).await,
-            None => sockets.serve(move |_: &_| Watcher::new(settings.clone())).await,
-        }
+fn begin(args: &Args) -> Result<Daemon> {
+    match args.file() {
+        Some(file) => begin_with(file, args),
+        None => begin_without(args),
     }
 }
 
-/// What serving takes besides the filter.
-struct Sockets {
-    options: Options,
-    allowed: AllowList,
-    listeners: Vec<Listener>,
-    signals: [(Signal, &'static str); 2],
-}
-
-impl Sockets {
-    async fn serve<F: Filter>(
-        self,
-        make: impl Fn(&Peer) -> F + Send + Sync + 'static,
-    ) -> Result<(), ServeError> {
-        let Self { options, allowed, listeners, signals } = self;
-        let shutdown = Shutdown::new();
-        tokio::spawn(obey(signals, shutdown.clone()));
-        let server = Server::new(make).options(options).accept(move |peer| allowed.check(peer));
-        let counters = server.counters();
-        server.serve(listeners, shutdown).await?;
-        tracing::info!(messages = counters.messages(), connections = counters.accepted(), "stopped");
-        Ok(())
+/// What options say is run.
+fn begin_without(args: &Args) -> Result<Daemon> {
+    let levels = log::start("info", &args.log_level, args.log_format)?;
+    let mut setup = Setup::of_args(args)?;
+    // Before the sockets, so that a signal never leaves a unix socket behind.
+    let signals = Signals::catch()?;
+    args.limits.raise_open_files();
+    let passed = Passed::default();
+    let sockets = Sockets::open(std::mem::take(&mut setup.listeners), &passed, &Sockets::default())?;
+    let specs: Vec<_> = sockets.listeners().iter().map(address).collect();
+    match args.log_format {
+        log::Format::Text => hint::print(&specs),
+        log::Format::Json | log::Format::Journald => hint::log(&specs),
     }
+    let state = Arc::new(State::new(0));
+    let beginning = Beginning { file: None, levels, signals, passed, state, admin: None };
+    Ok(Daemon::begin(beginning, setup, sockets))
 }
 
-/// Drains at the first signal, stops at the next one.
-async fn obey(signals: [(Signal, &'static str); 2], shutdown: Shutdown) {
-    let [(mut terminate, term), (mut interrupt, int)] = signals;
-    loop {
-        let name = tokio::select! {
-            _ = terminate.recv() => term,
-            _ = interrupt.recv() => int,
-        };
-        if shutdown.is_draining() {
-            tracing::warn!("{name} again: stopping at once");
-            shutdown.stop();
-        } else {
-            tracing::info!("{name}: stopping when the messages in work are finished");
-            shutdown.drain();
+/// What a configuration says is run.
+fn begin_with(file: &Path, args: &Args) -> Result<Daemon> {
+    let source = Source::read(file).map_err(|error| anyhow!(error))?;
+    let (config, findings) = config::read(&source);
+    let Some(config) = config else {
+        // There is no log before it is known where to.
+        eprint!("{}", findings.report(&source));
+        return Err(anyhow!("{}: there are mistakes in the configuration", file.display()));
+    };
+    let config::Log { level, format } = &config.sections.log;
+    let level = if args.says_log_level {
+        args.log_level.clone()
+    } else {
+        level.parse().map_err(|error: String| anyhow!(error))?
+    };
+    let format = if args.says_log_format { args.log_format } else { (*format).into() };
+    let levels = log::start("info", &level, format)?;
+    findings.lines(&source).iter().for_each(|line| tracing::warn!("{line}"));
+    let admin = &config.sections.admin;
+    let state = Arc::new(State::new(admin.history));
+    state.configured(daemon::configured(&config, 1));
+    let mut setup = Setup::of_config(&config, state.clone())?;
+    let signals = Signals::catch()?;
+    limits::raise_open_files(setup.options.max_connections, "max_connections");
+    let passed = Passed::take()?;
+    let sockets = Sockets::open(std::mem::take(&mut setup.listeners), &passed, &Sockets::default())?;
+    let specs: Vec<_> = sockets.listeners().iter().map(address).collect();
+    hint::log(&specs);
+    let user = Somebody::of(&config.sections.process)?;
+    let listeners = match admin::Listeners::bind(admin, user.owner()) {
+        // Nobody asked for it: a daemon of somebody who is not root can do without.
+        Err(error) if admin.socket == config::Admin::default().socket => {
+            tracing::warn!("{error}: there is no `tamis explain` and no `tamis reload`");
+            let metrics = config::Admin { socket: String::new(), ..admin.clone() };
+            admin::Listeners::bind(&metrics, user.owner())
         }
+        listeners => listeners,
+    };
+    let listeners = listeners.map_err(|error| anyhow!(error))?;
+    if let Some(address) = listeners.metrics_address() {
+        tracing::info!(%address, "metrics");
+    }
+    user.become_it()?;
+    let (file, admin) = (Some(file.to_owned()), Some(listeners));
+    let beginning = Beginning { file, levels, signals, passed, state, admin };
+    Ok(Daemon::begin(beginning, setup, sockets))
+}
+
+impl Args {
+    /// The configuration to be read, if one is.
+    fn file(&self) -> Option<&Path> {
+        let usual = Path::new(config::PATH);
+        self.config.as_deref().or_else(|| (self.is_plain && usual.exists()).then_some(usual))
+    }
+
+    /// Notes what was said and what is a default.
+    pub(crate) fn look_at(&mut self, matches: &clap::ArgMatches) {
+        let is_said = |id: &str| {
+            !matches!(matches.value_source(id), None | Some(clap::parser::ValueSource::DefaultValue))
+        };
+        self.says_log_level = is_said("log_level");
+        self.says_log_format = is_said("log_format");
+        let mut others = matches
+            .ids()
+            .map(clap::Id::as_str)
+            .filter(|id| !["log_level", "log_format", "config"].contains(id));
+        self.is_plain = !others.any(|id| matches.try_contains_id(id).is_ok() && is_said(id));
     }
 }
 

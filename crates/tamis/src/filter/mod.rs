@@ -3,6 +3,7 @@
 mod boxed;
 mod collect;
 mod context;
+mod copies;
 pub(crate) mod edits;
 mod transaction;
 
@@ -20,6 +21,7 @@ pub use collect::Collect;
 pub(crate) use collect::{Called, ask_for_version};
 pub use context::Context;
 pub(crate) use context::{MessageState, MtaHints, Restricted, Surroundings, View};
+pub(crate) use copies::Copies;
 pub use transaction::NotCollected;
 pub(crate) use transaction::{Asked, Transaction};
 

@@ -108,15 +108,29 @@ impl Transaction {
         {
             kept.headers.push(field.clone());
         }
-        match (event, &mut kept.collector) {
-            (Event::Body(piece), Some(collector)) => collector.put(piece.clone()),
-            (Event::EndOfMessage, Some(collector)) => {
-                collector.start_flush();
-                kept.complete = true;
+        match (event, kept.collector.take()) {
+            (Event::Body(piece), Some(mut collector)) => {
+                collector.put(piece.clone());
+                let waits = !collector.is_ready();
+                kept.collector = Some(collector);
+                waits
             }
-            _ => return false,
+            (Event::EndOfMessage, Some(collector)) => {
+                kept.complete = true;
+                match collector.finish_in_memory() {
+                    Ok(body) => kept.body = Some(body),
+                    Err(mut collector) => {
+                        collector.start_flush();
+                        kept.collector = Some(collector);
+                    }
+                }
+                kept.collector.is_some()
+            }
+            (_, collector) => {
+                kept.collector = collector;
+                false
+            }
         }
-        true
     }
 
     /// Waits while there is no room for more of a body. After an error the body is lost, and nothing more of it kept.

@@ -9,7 +9,7 @@ use tamis_proto::{Actions, Edit, MacroTable, Misuse, Stage, Verdict};
 use super::slot::Slot;
 use super::{ReadBody, Settings};
 use crate::filter::edits::edit_methods;
-use crate::filter::{BoxError, Event, NotCollected, Peer, Transaction};
+use crate::filter::{BoxError, Copies, Event, NotCollected, Peer, Transaction};
 use crate::message::{Allowance, Body, Budget, Envelope, Facts, Headers, Recipient, Replacement, Sender};
 
 /// A message that comes in while a function works on it.
@@ -34,6 +34,7 @@ pub struct Mail {
     peer: Peer,
     macros: MacroTable,
     envelope: Envelope,
+    copies: Copies,
     transaction: Transaction,
     budget: Budget,
     allowance: OnceLock<Allowance>,
@@ -52,19 +53,21 @@ pub(super) struct Start {
     pub(super) peer: Peer,
     pub(super) macros: MacroTable,
     pub(super) envelope: Envelope,
+    pub(super) copies: Copies,
     pub(super) transaction: Transaction,
     pub(super) budget: Budget,
 }
 
 impl Mail {
     pub(super) fn new(start: Start) -> Self {
-        let Start { slot, settings, peer, macros, envelope, transaction, budget } = start;
+        let Start { slot, settings, peer, macros, envelope, copies, transaction, budget } = start;
         Self {
             slot,
             settings,
             peer,
             macros,
             envelope,
+            copies,
             transaction,
             budget,
             allowance: OnceLock::new(),
@@ -261,14 +264,19 @@ impl Mail {
     /// Waits for the next event, which there must be one of.
     async fn advance(&mut self) -> Result<(), BoxError> {
         if self.arriving.is_none() {
+            // Nobody wants it, and what was read with it is not to be kept.
+            self.current = None;
             let Self { slot, macros, .. } = self;
             let (event, recipients) = poll_fn(|task| slot.poll_take(macros, task)).await?;
             // Another filter of a chain has refused the last one.
             while recipients.is_some_and(|count| self.envelope.all_recipients().len() > count) {
                 self.envelope.remove_last_recipient();
             }
-            self.stage = event.stage().expect("only stages are handed to a mail");
-            self.envelope.observe(&event, Facts::new(&self.macros));
+            let stage = event.stage().expect("only stages are handed to a mail");
+            self.stage = stage;
+            if stage == Stage::Rcpt {
+                self.envelope.observe(&self.copies.of(&event), Facts::new(&self.macros));
+            }
             self.transaction.keep(&event);
             self.arriving = Some(event);
         }

@@ -9,7 +9,9 @@ use tamis_proto::{Needs, Stage, Verdict};
 use super::Linear;
 use super::mail::{Mail, Start};
 use super::slot::Slot;
-use crate::filter::{BoxError, Collect, Context, Event, Filter, NotCollected, Now, Reply, Transaction};
+use crate::filter::{
+    BoxError, Collect, Context, Copies, Event, Filter, NotCollected, Now, Reply, Transaction,
+};
 use crate::handler::Outcome;
 
 /// The function at work on a message.
@@ -170,13 +172,15 @@ where
         transaction.begin(self.settings.collect(), cx.rules(), own_space, cx.budget());
         let slot = Slot::default();
         let mut envelope = cx.envelope()?.clone();
-        envelope.observe(event, cx.facts());
+        let mut copies = Copies::default();
+        envelope.observe(&copies.of(event), cx.facts());
         let mail = Mail::new(Start {
             slot: slot.clone(),
             settings: self.settings.clone(),
             peer: cx.peer().clone(),
             macros: cx.macros().clone(),
             envelope,
+            copies,
             transaction,
             budget: cx.budget().clone(),
         });

@@ -59,7 +59,8 @@ where
         };
         failures = 0;
         let peer = Peer { id: shared.counters.next_id(), address, credentials };
-        if let Some(reason) = hook.and_then(|hook| hook.refuses(&peer)) {
+        let reason = listener.refuses(&peer).map(|why| why.to_string());
+        if let Some(reason) = reason.or_else(|| hook?.refuses(&peer)) {
             shared.counters.refuse();
             if let Some(more) = refusals.pass() {
                 tracing::warn!(peer = %peer.address, "connection refused: {reason}{more}");

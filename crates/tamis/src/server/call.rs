@@ -16,8 +16,8 @@ use super::budget::Held;
 use super::lost::Lost;
 use super::patience::Patience;
 use super::shutdown::Shutdown;
+use super::tap::Tap;
 use crate::stream::Stream;
-use crate::wire::Tap;
 
 /// How a handler ended.
 pub(crate) enum Ended<T> {
@@ -47,8 +47,7 @@ pub(super) struct Around<'a> {
     pub(super) write_time: Duration,
     pub(super) shutdown: &'a Shutdown,
     pub(super) bell: &'a Bell,
-    /// What is written goes by here.
-    pub(super) tap: Tap<'a>,
+    pub(super) tap: &'a mut Tap,
 }
 
 /// Calls a plain function, catching its panic.
@@ -75,12 +74,13 @@ pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>)
         write_time,
         shutdown,
         bell,
-        mut tap,
+        tap,
     } = around;
-    tap.sends_all(pending);
+    tap.says(pending);
     if let Err(lost) = write(stream, pending, write_time, shutdown).await {
         return Ended::Lost(lost);
     }
+    tap.wrote_all();
     let begin = Instant::now();
     let deadline = begin.checked_add(limit);
     let mut next_progress = progress.and_then(|(_, every)| begin.checked_add(every));
@@ -106,7 +106,7 @@ pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>)
         else {
             return Ended::TimedOut(limit);
         };
-        tap.sends(frame);
+        tap.says_frame(frame);
         if let Err(lost) = write(stream, &mut frame, write_time, shutdown).await {
             return Ended::Lost(lost);
         }

@@ -10,13 +10,13 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::admission::Place;
-use super::bell::Ring;
 use super::budget::Held;
 use super::call;
 use super::limits::Limit;
 use super::lost::Lost;
 use super::patience::Patience;
-use super::work::{Begun, Quiet};
+use super::tap::Tap;
+use super::work::{Next, Work};
 use crate::filter::{Called, Collect, Filter, MessageState};
 use crate::message::Envelope;
 use crate::recorder::{Cause, Recorder};
@@ -29,6 +29,7 @@ pub(super) struct Connection<F: Filter> {
     pub(super) filter: F,
     pub(super) shared: Arc<Shared>,
     pub(super) held: Held,
+    pub(super) tap: Tap,
     accepted: Instant,
     pub(super) patience: Patience,
     /// What it did since others had the thread.
@@ -42,8 +43,6 @@ pub(super) struct Connection<F: Filter> {
     pub(super) header_macros: bool,
     /// Who sends to whom, if the filter wants to know.
     pub(super) envelope: Option<Box<Envelope>>,
-    /// The last frames, if somebody wants to have them where something goes wrong.
-    pub(super) recorder: Option<Box<Recorder>>,
     /// The last to be dropped: not before the filter is the connection counted as closed.
     pub(super) place: Place,
 }
@@ -61,25 +60,20 @@ pub(super) struct Declared {
     pub(super) own_space: bool,
 }
 
-/// Why a connection is idle no more.
-enum Idle<F: Filter> {
-    Begun(Begun<F>),
-    Drained,
-}
-
 impl<F: Filter> Connection<F> {
     pub(super) fn new(stream: Stream, filter: F, shared: Arc<Shared>, place: Place) -> Box<Self> {
         let mut session = FilterSession::new(shared.options.rules, shared.limits.clone());
         shared.witness.watch(&mut session);
         let held = Held::new(shared.clone());
+        let tap = Tap::new(place.peer().id, Recorder::wanted(&shared.options));
         let accepted = Instant::now();
-        let recorder = Recorder::wanted(&shared.options);
         Box::new(Self {
             stream,
             session,
             filter,
             shared,
             held,
+            tap,
             accepted,
             patience: Patience::default(),
             worked: 0,
@@ -88,7 +82,6 @@ impl<F: Filter> Connection<F> {
             declared: Declared::default(),
             header_macros: false,
             envelope: None,
-            recorder,
             place,
         })
     }
@@ -124,23 +117,28 @@ impl<F: Filter> Connection<F> {
     async fn serve(&mut self) -> Result<(), Lost> {
         let task = poll_fn(|task| Poll::Ready(task.waker().clone())).await;
         self.shared.bell.wake(self.place.peer().id, task);
+        self.be_patient(None);
+        let mut work: Option<Box<Work<F>>> = None;
+        let mut next = Ok(Next::Quiet);
         loop {
-            self.be_patient(None);
-            let idle = poll_fn(|task| self.poll_idle(task)).await;
-            let begun = match idle.inspect_err(|lost| self.record_lost(lost, &[]))? {
-                Idle::Drained => return Ok(()),
-                Idle::Begun(begun) => begun,
+            next = match (next, &mut work) {
+                (Ok(Next::Input | Next::Quiet), place) => poll_fn(|task| self.poll(place, task)).await,
+                (Ok(Next::Turn), Some(work)) => self.give_way(work).await,
+                // Boxed, so that an idle connection does not take the room of the largest handler.
+                (Ok(next @ (Next::Replies | Next::Later)), Some(work)) => {
+                    Box::pin(self.wait_for(work, next)).await
+                }
+                (ended, Some(work)) => return Box::pin(self.end_work(work, ended.map(drop))).await,
+                (ended, None) => {
+                    return ended.map(drop).inspect_err(|lost| self.record_lost(lost, &[]));
+                }
             };
-            // Boxed, so that an idle connection does not take the room of the largest handler.
-            if let Quiet::Closed = Box::pin(self.work(begun)).await? {
-                return Ok(());
-            }
         }
     }
 
     /// Makes a flight record of what went wrong, if they are wanted.
     pub(super) fn record(&mut self, cause: Cause, at: &'static str, what: &dyn Display) {
-        let Some(recorder) = &mut self.recorder else { return };
+        let Some(recorder) = self.tap.recorder() else { return };
         let record = recorder.dump(self.place.peer(), cause, at, what);
         record.log();
         if let Some(observer) = &self.shared.observer
@@ -152,36 +150,16 @@ impl<F: Filter> Connection<F> {
 
     /// The same for what the filter says of those that it stands for.
     pub(super) fn record_alarm(&mut self, at: &'static str) {
-        if let Some((cause, what)) = self.recorder.as_ref().and_then(|recorder| recorder.alarm().heard()) {
+        if let Some((cause, what)) = self.tap.alarm().and_then(|alarm| alarm.heard()) {
             self.record(cause, at, &what);
         }
     }
 
     /// The same for a connection that ends too early, with what came last and was not looked at.
     pub(super) fn record_lost(&mut self, lost: &Lost, rest: &[u8]) {
-        if let (Some((cause, at)), Some(recorder)) = (lost.cause(), &mut self.recorder) {
+        if let (Some((cause, at)), Some(recorder)) = (lost.cause(), self.tap.recorder()) {
             recorder.rest(Role::Mta, rest, self.session.payload_limit());
             self.record(cause, at, lost);
-        }
-    }
-
-    /// Waits with nothing but what the connection has anyway, and does all that takes no other waiting.
-    fn poll_idle(&mut self, task: &mut Task<'_>) -> Poll<Result<Idle<F>, Lost>> {
-        loop {
-            if self.shared.bell.is_rung(Ring::Drain) {
-                return Poll::Ready(Ok(Idle::Drained));
-            }
-            if let Poll::Ready(ready) = self.stream.poll_readable(task) {
-                ready?;
-                if let Some(begun) = self.begin_work(task) {
-                    return Poll::Ready(Ok(Idle::Begun(begun)));
-                }
-                self.be_patient(None);
-                continue;
-            }
-            // Others have the thread now.
-            self.worked = 0;
-            return self.poll_silent(None, task).map(Err);
         }
     }
 

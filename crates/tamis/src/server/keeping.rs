@@ -1,13 +1,12 @@
 //! What is kept of a message, and what becomes of it: from its begin to the edits at its end.
 
-use bytes::Bytes;
 use tamis_proto::Stage;
 
 use super::call;
 use super::connection::{Connection, Declared};
 use super::lost::Lost;
 use super::work::{Turn, Work};
-use crate::filter::{BoxError, Event, Filter, MessageState, MtaHints};
+use crate::filter::{BoxError, Copies, Event, Filter, MessageState, MtaHints};
 use crate::message::{Envelope, Facts, Replacement};
 use crate::recorder::Cause;
 
@@ -88,20 +87,7 @@ impl<F: Filter> Connection<F> {
         if stage.in_message() && !self.declared.collect.envelope {
             return;
         }
-        let facts = Facts::new(self.session.macros());
-        if stage.in_message() {
-            envelope.observe(event, facts);
-        } else {
-            // It stays for long, and must not keep alive what was read with it.
-            envelope.observe(&detached(event), facts);
-        }
+        // It stays for longer than what was read with it.
+        envelope.observe(&Copies::default().of(event), Facts::new(self.session.macros()));
     }
-}
-
-/// The same event with a copy of its bytes, all in one piece.
-fn detached(event: &Event) -> Event {
-    let mut copy = Vec::new();
-    let _ = event.clone().map(|bytes| copy.extend_from_slice(&bytes));
-    let mut copy = Bytes::from(copy);
-    event.clone().map(|bytes| copy.split_to(bytes.len()))
 }

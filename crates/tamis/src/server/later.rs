@@ -11,12 +11,12 @@ use super::connection::{Connection, Declared};
 use super::lost::Lost;
 use super::patience::Patience;
 use super::step::{surroundings, time};
+use super::tap::Tap;
 use super::work::Work;
 use crate::filter::{Asked, Called, Context, Event, Filter, MessageState, Reply};
 use crate::message::{BodyError, Replacement};
 use crate::recorder::Cause;
 use crate::stream::Stream;
-use crate::wire::Tap;
 
 /// What is left to do about an event.
 pub(super) enum Later {
@@ -74,7 +74,7 @@ impl<F: Filter> Connection<F> {
     }
 
     pub(super) async fn negotiate(&mut self, work: &mut Work<F>, offer: Offer) -> Result<(), Lost> {
-        let Self { stream, filter, place, shared, held, patience, recorder, .. } = self;
+        let Self { stream, filter, shared, held, patience, tap, .. } = self;
         let limit = shared.options.stage_time;
         let mut nothing = Output::default();
         let around = Around {
@@ -89,7 +89,7 @@ impl<F: Filter> Connection<F> {
             write_time: shared.options.write_time,
             shutdown: &shared.shutdown,
             bell: &shared.bell,
-            tap: Tap { id: place.peer().id, recorder: recorder.as_deref_mut() },
+            tap,
         };
         // Called inside, so that a panic of what is no `async fn` is caught too.
         let asked = async { (filter.collect(), filter.negotiate(&offer).await) };
@@ -128,14 +128,14 @@ impl<F: Filter> Connection<F> {
 
     /// Has the filter handle an event that it has to wait for.
     async fn call(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Ended<Reply> {
-        let Self { stream, session, filter, place, shared, held, patience, envelope, .. } = self;
-        let (header_macros, recorder) = (self.header_macros, &mut self.recorder);
+        let Self {
+            stream, session, filter, place, shared, held, patience, tap, envelope, header_macros, ..
+        } = self;
         let mut pending = std::mem::take(session.output());
-        let alarm = recorder.as_deref().map(|recorder| recorder.alarm().clone());
+        let alarm = tap.alarm().cloned();
         let alarm = alarm.as_deref();
-        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, header_macros, alarm);
+        let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros, alarm);
         let mut cx = Context::new(&mut work.message, &seen);
-        let tap = Tap { id: place.peer().id, recorder: recorder.as_deref_mut() };
         let around = around(stage, stream, session, &mut pending, &mut work.buf, held, patience, shared, tap);
         let ended = call::run(async { filter.on(&mut cx, event).await }, around).await;
         *session.output() = pending;
@@ -145,8 +145,8 @@ impl<F: Filter> Connection<F> {
     /// Has the filter handle something that is not answered.
     async fn notify_later(&mut self, message: &mut MessageState<F::Message>, event: Event) {
         let name = event.name();
-        let Self { session, filter, place, shared, envelope, header_macros, recorder, .. } = self;
-        let alarm = recorder.as_deref().map(|recorder| &**recorder.alarm());
+        let Self { session, filter, place, shared, envelope, header_macros, tap, .. } = self;
+        let alarm = tap.alarm().map(|alarm| &**alarm);
         let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros, alarm);
         let mut cx = Context::new(message, &seen);
         let handler = async { filter.on(&mut cx, event).await };
@@ -156,9 +156,8 @@ impl<F: Filter> Connection<F> {
 
     /// Waits for room for what is kept of the message, then asks the filter.
     async fn keep(&mut self, work: &mut Work<F>, stage: Stage, event: Event) -> Result<Option<Later>, Lost> {
-        let Self { stream, session, place, shared, held, patience, recorder, .. } = self;
+        let Self { stream, session, shared, held, patience, tap, .. } = self;
         let mut pending = std::mem::take(session.output());
-        let tap = Tap { id: place.peer().id, recorder: recorder.as_deref_mut() };
         let around = around(stage, stream, session, &mut pending, &mut work.buf, held, patience, shared, tap);
         let kept = call::run(work.message.transaction.kept(), around).await;
         *session.output() = pending;
@@ -208,7 +207,7 @@ fn around<'a>(
     held: &'a mut Held,
     patience: &'a mut Patience,
     shared: &'a Shared,
-    tap: Tap<'a>,
+    tap: &'a mut Tap,
 ) -> Around<'a> {
     let options = &shared.options;
     Around {

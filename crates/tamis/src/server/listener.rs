@@ -7,29 +7,32 @@ use std::path::Path;
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tamis_proto::address::SocketSpec;
+use tamis_proto::address::{Host, Port, SocketSpec};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::allow::{AllowList, NotAllowed};
 use super::resolve::{ResolveError, resolve};
 use super::unix::{self, SocketFile};
-use crate::filter::{Credentials, PeerAddress};
+use crate::filter::{Credentials, Peer, PeerAddress};
 use crate::stream::Stream;
 
-/// A socket that MTAs connect to. A unix socket's file is removed when it is dropped.
-#[derive(Debug)]
+/// A socket that MTAs connect to. Clones are the same socket: one server can take it over from another. The file of a
+/// unix socket is removed when the last of them is dropped.
+#[derive(Clone, Debug)]
 pub struct Listener {
     spec: SocketSpec,
-    kind: Kind,
+    kind: Arc<Kind>,
+    allowed: Option<Arc<AllowList>>,
 }
 
 #[derive(Debug)]
 enum Kind {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, path: Arc<Path>, _file: SocketFile },
+    Unix { listener: UnixListener, path: Arc<Path>, _file: Option<SocketFile> },
 }
 
 /// How sockets are made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BindOptions {
     /// Connections that may wait to be accepted; 1,024 by default.
@@ -111,12 +114,60 @@ impl Listener {
         let kind = match (spec, address) {
             (SocketSpec::Unix(path), _) => {
                 let (listener, file) = unix::listen(path, spec, options)?;
-                Kind::Unix { listener, path: path.as_path().into(), _file: file }
+                Kind::Unix { listener, path: path.as_path().into(), _file: Some(file) }
             }
             (_, Some(address)) => tcp(address, spec, options)?,
             (_, None) => unreachable!("only unix sockets have no address"),
         };
-        Ok(Self { spec: spec.clone(), kind })
+        Ok(Self { spec: spec.clone(), kind: Arc::new(kind), allowed: None })
+    }
+
+    /// A TCP socket that somebody else listens on, such as the one that systemd hands over.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When it has no address, or cannot be waited for.
+    pub fn from_tcp(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let (host, port) = (Host::Ip(address.ip()), Port::Number(address.port()));
+        let spec = if address.is_ipv4() {
+            SocketSpec::Inet { host, port }
+        } else {
+            SocketSpec::Inet6 { host, port }
+        };
+        let kind = Kind::Tcp(TcpListener::from_std(listener)?);
+        Ok(Self { spec, kind: Arc::new(kind), allowed: None })
+    }
+
+    /// A unix socket that somebody else listens on. Its file stays when it is dropped.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When it has no path, or cannot be waited for.
+    pub fn from_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let path = address.as_pathname().ok_or_else(|| io::Error::other("the unix socket has no path"))?;
+        let (spec, path) = (SocketSpec::Unix(path.to_owned()), path.into());
+        let kind = Kind::Unix { listener: UnixListener::from_std(listener)?, path, _file: None };
+        Ok(Self { spec, kind: Arc::new(kind), allowed: None })
+    }
+
+    /// Lets only those connect to it who are on a list.
+    #[must_use]
+    pub fn allow(mut self, list: AllowList) -> Self {
+        self.allowed = Some(Arc::new(list));
+        self
+    }
+
+    /// Why a peer may not connect to it, if so.
+    pub(super) fn refuses(&self, peer: &Peer) -> Option<NotAllowed> {
+        self.allowed.as_ref()?.check(peer).err()
     }
 
     /// What was asked for.
@@ -126,14 +177,14 @@ impl Listener {
 
     /// The address in use, which has a number where port 0 was asked for; `None` for a unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.kind {
+        match &*self.kind {
             Kind::Tcp(listener) => listener.local_addr().ok(),
             Kind::Unix { .. } => None,
         }
     }
 
     pub(super) async fn accept(&self) -> io::Result<(Stream, PeerAddress, Option<Credentials>)> {
-        match &self.kind {
+        match &*self.kind {
             Kind::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // Replies are small and awaited; a lost MTA must be noticed in the end.

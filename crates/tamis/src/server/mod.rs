@@ -22,6 +22,7 @@ mod single;
 mod spare;
 mod step;
 mod stranger;
+mod tap;
 mod throttle;
 mod unix;
 mod witness;
@@ -44,7 +45,6 @@ use admission::Admission;
 use allow::Hook;
 use bell::{Bell, Ring};
 use budget::Budget;
-use spare::Spare;
 
 pub use crate::permission::{in_usual_chroot, split_queue_directory};
 pub use allow::{AllowList, NotAllowed};
@@ -80,7 +80,6 @@ struct Shared {
     admission: Admission,
     bell: Bell,
     budget: Budget,
-    spare: Spare,
     bodies: message::Budget,
     witness: Witness,
     /// Who wants to have flight records.
@@ -98,7 +97,6 @@ impl Shared {
             admission: Admission::default(),
             bell: Bell::default(),
             budget: Budget::default(),
-            spare: Spare::default(),
             witness,
             observer: None,
         }
@@ -212,13 +210,22 @@ where
         self
     }
 
+    /// Counts on where another server stopped: connections get numbers that it has not given, and those that it still
+    /// has are among the open ones.
+    #[must_use]
+    pub fn count_in(mut self, counters: Counters) -> Self {
+        self.counters = counters;
+        self
+    }
+
     /// What the server counts, to be looked at while it runs.
     pub fn counters(&self) -> Counters {
         self.counters.clone()
     }
 
     /// Serves until `shutdown`. Then accepts no more connections, lets messages in work finish for up to
-    /// [`Options::drain_time`], closes all connections and removes unix sockets.
+    /// [`Options::drain_time`], closes all connections and removes unix sockets. After [`Shutdown::retire`] it goes on
+    /// until the last connection is closed by its MTA.
     ///
     /// # Errors
     ///
@@ -242,7 +249,7 @@ where
             let (shared, connections) = (shared.clone(), connections.clone());
             accepting.spawn(async move {
                 let broken = tokio::select! {
-                    () = shared.shutdown.draining() => return Ok(()),
+                    () = shared.shutdown.retiring() => return Ok(()),
                     broken = accept(&listener, Option::as_ref(&hook), &*make, &shared, &connections) => broken,
                 };
                 Err(ServeError { address: listener.to_string(), source: broken })
@@ -250,15 +257,19 @@ where
         }
         let mut result = Ok(());
         tokio::select! {
-            () = shutdown.draining() => {}
+            () = shutdown.retiring() => {}
             Some(ended) = accepting.join_next() => {
                 result = ended.unwrap_or(Ok(()));
                 shutdown.drain();
             }
         }
-        shared.bell.ring(Ring::Drain);
         while accepting.join_next().await.is_some() {}
         connections.close();
+        tokio::select! {
+            () = connections.wait() => return result,
+            () = shutdown.draining() => {}
+        }
+        shared.bell.ring(Ring::Drain);
         tokio::select! {
             () = connections.wait() => {}
             () = shutdown.stopped() => {}

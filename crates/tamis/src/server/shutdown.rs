@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
+    retire: CancellationToken,
     drain: CancellationToken,
     stop: CancellationToken,
 }
@@ -31,15 +32,23 @@ impl Shutdown {
         Self::default()
     }
 
+    /// Accepts no more connections, and leaves those that are open to their MTAs, for as long as these like: another
+    /// server has taken over.
+    pub fn retire(&self) {
+        self.retire.cancel();
+    }
+
     /// Accepts no more connections, closes those without a message and lets the others finish theirs, within
     /// [`Options::drain_time`](crate::Options::drain_time).
     #[doc(alias = "smfi_stop")]
     pub fn drain(&self) {
+        self.retire.cancel();
         self.drain.cancel();
     }
 
     /// Closes everything now. Messages in work are aborted; their clients get a 4xx from the MTA.
     pub fn stop(&self) {
+        self.retire.cancel();
         self.drain.cancel();
         self.stop.cancel();
     }
@@ -51,6 +60,10 @@ impl Shutdown {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.is_cancelled()
+    }
+
+    pub(crate) async fn retiring(&self) {
+        self.retire.cancelled().await;
     }
 
     pub(crate) async fn draining(&self) {

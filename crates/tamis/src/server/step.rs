@@ -89,11 +89,17 @@ impl<F: Filter> Connection<F> {
             return self.answer(work, stage, Verdict::Continue);
         }
         let asked = work.message.transaction.asked();
-        let Self { session, filter, place, shared, envelope, header_macros, recorder, .. } = self;
-        let alarm = recorder.as_deref().map(|recorder| &**recorder.alarm());
+        let Self { session, filter, place, shared, envelope, header_macros, tap, .. } = self;
+        let alarm = tap.alarm().map(|alarm| &**alarm);
         let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros, alarm);
         let mut cx = Context::new(&mut work.message, &seen);
         let ended = match call::guard(|| filter.now(&mut cx, event)) {
+            // Mostly, and there is no more to it.
+            Ok(Now::Done(Ok(Verdict::Continue))) if stage != Stage::EndOfMessage => {
+                self.session.respond(Verdict::Continue).expect("every stage knows it");
+                self.settle(work);
+                return None;
+            }
             Ok(Now::Done(reply)) => Ended::Done(reply),
             Ok(Now::Later(event)) => return Some(Later::Call(stage, event, asked)),
             Err(text) => Ended::Panicked(text),
@@ -226,8 +232,8 @@ impl<F: Filter> Connection<F> {
             return None;
         }
         let name = event.name();
-        let Self { session, filter, place, shared, envelope, header_macros, recorder, .. } = self;
-        let alarm = recorder.as_deref().map(|recorder| &**recorder.alarm());
+        let Self { session, filter, place, shared, envelope, header_macros, tap, .. } = self;
+        let alarm = tap.alarm().map(|alarm| &**alarm);
         let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros, alarm);
         let mut cx = Context::new(message, &seen);
         let ended = match call::guard(|| filter.now(&mut cx, event)) {

@@ -24,6 +24,9 @@ pub(super) struct Blocks {
 /// The least that is allocated for pieces that follow others.
 const SMALLEST: usize = 256;
 
+/// The most.
+pub(super) const LARGEST: usize = MAX_PAYLOAD;
+
 impl Blocks {
     pub(super) fn new(allowance: &Allowance) -> Self {
         Self { parts: Vec::new(), charge: allowance.memory(), len: 0 }
@@ -37,13 +40,13 @@ impl Blocks {
             None
         } else {
             // Ever larger, so that small pieces do not make many blocks; by a quarter, so that little is for nothing.
-            let roomy = if self.len == 0 { 0 } else { (self.len / 4).clamp(SMALLEST, MAX_PAYLOAD) };
+            let roomy = if self.len == 0 { 0 } else { (self.len / 4).clamp(SMALLEST, LARGEST) };
             let Some(size) =
                 [roomy.max(rest.len()), rest.len()].into_iter().find(|size| self.charge.grow(*size))
             else {
                 return false;
             };
-            let mut block = Vec::with_capacity(size);
+            let mut block = self.block(size);
             block.extend_from_slice(rest);
             Some(block)
         };
@@ -55,21 +58,40 @@ impl Blocks {
         true
     }
 
+    fn block(&self, size: usize) -> Vec<u8> {
+        let kept = if size == LARGEST { self.charge.budget().take_block() } else { None };
+        kept.unwrap_or_else(|| Vec::with_capacity(size))
+    }
+
+    /// Bytes that were pushed.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// What was pushed. It counts until the last slice of it is gone.
     pub(super) fn freeze(self) -> Vec<Bytes> {
         let charge = Arc::new(self.charge);
-        let block = |bytes| Bytes::from_owner(Block { bytes, _charge: charge.clone() });
+        let block = |bytes| Bytes::from_owner(Block { bytes, charge: charge.clone() });
         self.parts.into_iter().map(block).collect()
     }
 }
 
 struct Block {
     bytes: Vec<u8>,
-    _charge: Arc<MemoryCharge>,
+    charge: Arc<MemoryCharge>,
 }
 
 impl AsRef<[u8]> for Block {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+/// What the system gave for a large block took longer to get than it takes to fill it: it is used again.
+impl Drop for Block {
+    fn drop(&mut self) {
+        if self.bytes.capacity() == LARGEST {
+            self.charge.budget().keep_block(std::mem::take(&mut self.bytes));
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use super::blocks::LARGEST;
 use super::queue::{Answer, Asked, MessageId, Queue};
 use super::{BodyCollector, BodyError, BodyOptions, BodyWriter};
 
@@ -31,7 +32,8 @@ pub(super) const FREE: usize = 16 * 1024;
 /// 6. A body that failed gives back everything at once, and so does one that is dropped, finished or not. Where a file
 ///    is still written to or being removed, its room comes back when that is done, as the disk does.
 ///
-/// The bytes of a body that is in memory count until the last slice of it is gone.
+/// The bytes of a body that is in memory count until the last slice of it is gone. Besides, as much as one message may
+/// have stays allocated once it was, for the next.
 ///
 /// ```
 /// use tamis::message::{BodyOptions, Budget};
@@ -57,6 +59,8 @@ struct Shared {
     memory: AtomicUsize,
     spool: Mutex<Queue>,
     messages: AtomicU64,
+    /// Empty blocks for whoever needs some next, as many as one message may have.
+    blocks: Mutex<Vec<Vec<u8>>>,
 }
 
 /// What is taken of a [`Budget`] right now.
@@ -82,7 +86,7 @@ impl Budget {
     pub fn new(options: BodyOptions) -> Self {
         let spool = Mutex::new(Queue::new(options.total_spool));
         let (memory, messages) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self(Arc::new(Shared { options, memory, spool, messages }))
+        Self(Arc::new(Shared { options, memory, spool, messages, blocks: Mutex::default() }))
     }
 
     /// Begins the account of one message.
@@ -105,6 +109,25 @@ impl Budget {
     fn spool(&self) -> MutexGuard<'_, Queue> {
         // Its only panics are broken invariants of its own.
         self.0.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a block that nobody uses, to be used again.
+    pub(super) fn keep_block(&self, mut block: Vec<u8>) {
+        block.clear();
+        let mut blocks = self.blocks();
+        if (blocks.len() + 1) * LARGEST <= self.0.options.memory.min(self.0.options.total_memory) {
+            blocks.push(block);
+        }
+    }
+
+    /// An empty block of [`LARGEST`] bytes, if there is one.
+    pub(super) fn take_block(&self) -> Option<Vec<u8>> {
+        self.blocks().pop()
+    }
+
+    fn blocks(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        // Nothing panics while it is held.
+        self.0.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_memory(&self, bytes: usize) -> bool {
@@ -209,6 +232,11 @@ pub(super) struct MemoryCharge {
 }
 
 impl MemoryCharge {
+    /// What it is taken of.
+    pub(super) fn budget(&self) -> &Budget {
+        self.allowance.budget()
+    }
+
     /// Takes more, if there is more for this message and for all.
     pub(super) fn grow(&mut self, more: usize) -> bool {
         let budget = self.allowance.budget();

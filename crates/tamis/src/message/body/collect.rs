@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context as Task, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::blocks::Blocks;
-use super::budget::{Allowance, FREE};
+use super::budget::Allowance;
 use super::spool::{self, SpoolFile};
 use super::{Body, BodyError};
 
@@ -30,7 +30,7 @@ pub struct BodyCollector {
 enum Place {
     Memory(Blocks),
     /// What is at the end of the file, and what is not there yet.
-    File(SpoolFile, BytesMut),
+    File(SpoolFile, Blocks),
     /// On the way to the file. In a mutex for being `Sync`; nobody ever locks it.
     Moving(Mutex<Pin<Box<Moving>>>),
     /// Given up.
@@ -39,8 +39,8 @@ enum Place {
 
 type Moving = dyn Future<Output = Result<SpoolFile, BodyError>> + Send;
 
-/// Smaller pieces are gathered before they are written. Each message may have as much without asking.
-const GATHER: usize = FREE;
+/// So much is written to a file at once, where there is memory for it.
+const GATHER: usize = 256 * 1024;
 
 impl BodyCollector {
     pub(super) fn new(allowance: Allowance) -> Self {
@@ -111,7 +111,7 @@ impl BodyCollector {
                 let moving = moving.get_mut().expect("nobody panics with the lock");
                 let moved = ready!(moving.as_mut().poll(task));
                 self.place = Place::Nowhere;
-                self.place = Place::File(moved?, BytesMut::new());
+                self.place = Place::File(moved?, Blocks::new(&self.allowance));
                 Poll::Ready(Ok(()))
             }
             Place::Nowhere => Poll::Ready(Err(BodyError::GivenUp)),
@@ -123,6 +123,7 @@ impl BodyCollector {
         if !self.gathered(&piece) {
             self.start_move(piece);
         }
+        self.start_full();
     }
 
     /// Appends a copy of bytes. The collector must be ready, and may be not afterwards.
@@ -130,11 +131,27 @@ impl BodyCollector {
         if !self.gathered(piece) {
             self.start_move(Bytes::copy_from_slice(piece));
         }
+        self.start_full();
+    }
+
+    /// Ends the body, if it is in memory.
+    pub(crate) fn finish_in_memory(self) -> Result<Body, Self> {
+        match self.place {
+            Place::Memory(blocks) => Ok(Body::in_memory(blocks.freeze())),
+            _ => Err(self),
+        }
     }
 
     /// Writes what was gathered for a file. The collector must be ready, and may be not afterwards.
     pub(crate) fn start_flush(&mut self) {
-        if matches!(&self.place, Place::File(_, gathered) if !gathered.is_empty()) {
+        if matches!(&self.place, Place::File(_, gathered) if gathered.len() > 0) {
+            self.start_move(Bytes::new());
+        }
+    }
+
+    /// Writes what was gathered for a file when that is much.
+    fn start_full(&mut self) {
+        if matches!(&self.place, Place::File(_, gathered) if gathered.len() >= GATHER) {
             self.start_move(Bytes::new());
         }
     }
@@ -143,12 +160,7 @@ impl BodyCollector {
     fn gathered(&mut self, piece: &[u8]) -> bool {
         let done = match &mut self.place {
             Place::Memory(blocks) => blocks.push(piece),
-            Place::File(_, gathered) if gathered.len() + piece.len() <= GATHER => {
-                gathered.reserve(GATHER - gathered.len());
-                gathered.extend_from_slice(piece);
-                true
-            }
-            Place::File(..) => false,
+            Place::File(_, gathered) => gathered.push(piece),
             Place::Moving(_) | Place::Nowhere => unreachable!("it is ready"),
         };
         if done {
@@ -162,7 +174,7 @@ impl BodyCollector {
         self.len += piece.len() as u64;
         let (file, mut pieces) = match mem::replace(&mut self.place, Place::Nowhere) {
             Place::Memory(blocks) => (None, blocks.freeze()),
-            Place::File(file, gathered) => (Some(file), vec![gathered.freeze()]),
+            Place::File(file, gathered) => (Some(file), gathered.freeze()),
             Place::Moving(_) | Place::Nowhere => unreachable!("it is ready"),
         };
         pieces.push(piece);
@@ -173,7 +185,7 @@ impl BodyCollector {
     /// Puts what follows into this file.
     #[cfg(test)]
     pub(super) fn redirect(&mut self, file: SpoolFile) {
-        self.place = Place::File(file, BytesMut::new());
+        self.place = Place::File(file, Blocks::new(&self.allowance));
     }
 }
 

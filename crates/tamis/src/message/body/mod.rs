@@ -4,10 +4,10 @@
 //! [`BodyCollector`] takes pieces and makes a [`Body`] of them, which any number of readers read and seek in. A
 //! [`Replacement`] is a new body that is complete before the first packet of it leaves.
 //!
-//! Beside what the budget counts, each message may take 16 KiB in memory, each body that is written to a file 16 KiB
-//! where small pieces gather, and each reader or writer at work the piece that it works on, up to 64 KiB. Bytes that a
-//! filter takes out of a body, or puts in as they are ([`Body::from`]), are its own. Files are written and read on the
-//! threads for blocking work of a Tokio runtime, which must have its time enabled too.
+//! Beside what the budget counts, each message may take 16 KiB in memory, and each reader or writer at work the piece
+//! that it works on, up to 128 KiB. Bytes that a filter takes out of a body, or puts in as they are ([`Body::from`]), are
+//! its own. What a new body has of the old one, as it was read from it, is not copied. Files are written and read on
+//! the threads for blocking work of a Tokio runtime, which must have its time enabled too.
 
 mod blocks;
 mod budget;
@@ -55,38 +55,35 @@ use spool::SpoolFile;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Body(Arc<Store>);
+pub struct Body(Arc<Pieces>);
 
-enum Store {
-    Memory(Memory),
-    File(Arc<SpoolFile>),
-}
-
-/// Blocks, none of them empty, and where each of them ends.
+/// Where the bytes are, in order and none of it empty, with where each piece ends.
 #[derive(Default)]
-struct Memory(Vec<(u64, Bytes)>);
+struct Pieces(Vec<(u64, Piece)>);
+
+#[derive(Clone)]
+enum Piece {
+    Memory(Bytes),
+    /// From somewhere in the file on.
+    File(Arc<SpoolFile>, u64),
+}
 
 impl Body {
     fn in_memory(blocks: impl IntoIterator<Item = Bytes>) -> Self {
-        let mut end = 0;
-        let blocks = blocks.into_iter().filter(|block| !block.is_empty());
-        let blocks = blocks.map(|block| {
-            end += block.len() as u64;
-            (end, block)
-        });
-        Self(Arc::new(Store::Memory(Memory(blocks.collect()))))
+        let mut pieces = Pieces::default();
+        blocks.into_iter().for_each(|block| pieces.push(block.len() as u64, Piece::Memory(block)));
+        Self(Arc::new(pieces))
     }
 
     fn in_file(file: SpoolFile) -> Self {
-        Self(Arc::new(Store::File(Arc::new(file))))
+        let mut pieces = Pieces::default();
+        pieces.push(file.len(), Piece::File(Arc::new(file), 0));
+        Self(Arc::new(pieces))
     }
 
     /// Its bytes.
     pub fn len(&self) -> u64 {
-        match &*self.0 {
-            Store::Memory(memory) => memory.len(),
-            Store::File(file) => file.len(),
-        }
+        self.0.len()
     }
 
     /// Whether there is no byte in it.
@@ -94,9 +91,9 @@ impl Body {
         self.len() == 0
     }
 
-    /// Whether it is in a file.
+    /// Whether it is in a file, or a part of it.
     pub fn is_spooled(&self) -> bool {
-        matches!(&*self.0, Store::File(_))
+        self.0.0.iter().any(|(_, piece)| matches!(piece, Piece::File(..)))
     }
 
     /// Reads it from the start.
@@ -125,9 +122,7 @@ impl Body {
         let length = self.len();
         let len = usize::try_from(length).ok().filter(|len| *len <= limit);
         let len = len.ok_or(BodyError::AboveLimit { length, limit })?;
-        if let Store::Memory(Memory(blocks)) = &*self.0
-            && let [(_, block)] = &blocks[..]
-        {
+        if let [(_, Piece::Memory(block))] = &self.0.0[..] {
             return Ok(block.clone());
         }
         let mut whole = BytesMut::with_capacity(len);
@@ -144,17 +139,40 @@ fn own_error(error: io::Error) -> BodyError {
     error.downcast().unwrap_or_else(BodyError::Source)
 }
 
-impl Memory {
+impl Pieces {
     fn len(&self) -> u64 {
         self.0.last().map_or(0, |(end, _)| *end)
     }
 
-    /// What lies in one piece from the start of the range on; the range is not empty and inside.
-    fn at(&self, range: Range<u64>) -> Bytes {
-        let (end, block) = &self.0[self.0.partition_point(|(end, _)| *end <= range.start)];
-        let start = end - block.len() as u64;
-        let offset = |at: u64| usize::try_from(at - start).expect("inside a block");
-        block.slice(offset(range.start)..offset(range.end.min(*end)))
+    fn push(&mut self, len: u64, piece: Piece) {
+        if len > 0 {
+            self.0.push((self.len() + len, piece));
+        }
+    }
+
+    /// What lies in one piece from the start of the range on, and how much of it; the range is not empty and inside.
+    fn at(&self, range: Range<u64>) -> (u64, Piece) {
+        let index = self.0.partition_point(|(end, _)| *end <= range.start);
+        let start = index.checked_sub(1).map_or(0, |before| self.0[before].0);
+        let (end, piece) = &self.0[index];
+        let (from, len) = (range.start - start, range.end.min(*end) - range.start);
+        let piece = match piece {
+            Piece::Memory(block) => {
+                let offset = |at: u64| usize::try_from(at).expect("inside a block");
+                Piece::Memory(block.slice(offset(from)..offset(from + len)))
+            }
+            Piece::File(file, at) => Piece::File(file.clone(), at + from),
+        };
+        (len, piece)
+    }
+
+    /// Appends a part of others, which is inside of them.
+    fn extend(&mut self, others: &Self, mut range: Range<u64>) {
+        while !range.is_empty() {
+            let (len, piece) = others.at(range.clone());
+            self.push(len, piece);
+            range.start += len;
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct BodyOptions {
     /// Most bytes of one message's bodies in memory, the old and the new one together; 1 MiB by default. A body that
-    /// needs more goes to a file.
+    /// needs more goes to a file. So much, once it was needed, also stays allocated for the next large body.
     pub memory: usize,
     /// Most bytes of one message's bodies in files; 1 GiB by default. A message that needs more fails.
     pub spool: u64,

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, SeekFrom};
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as Task, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -13,14 +13,14 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncSeek, ReadBuf};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::spool::{SpoolFile, no_runtime};
-use super::{Body, BodyError, Store};
+use super::{Body, BodyError, Piece};
 
-/// Bytes read from a file at once: what fits a packet.
-const BLOCK: usize = MAX_PAYLOAD;
+/// Bytes read from a file at once: what fits two packets.
+const BLOCK: usize = 2 * MAX_PAYLOAD;
 
 /// Reads a [`Body`] anywhere; any number of readers may do so at the same time.
 ///
-/// A reader of a body that is in a file holds one block of it, at most 64 KiB, and must be used within a Tokio runtime.
+/// A reader of a body that is in a file holds one block of it, at most 128 KiB, and must be used within a Tokio runtime.
 #[derive(Debug)]
 pub struct BodyReader(Cursor);
 
@@ -38,12 +38,40 @@ struct Cursor {
     current: Bytes,
     /// A block on its way, and where it starts.
     fetch: Option<(u64, JoinHandle<Result<Bytes, BodyError>>)>,
+    /// Whom the piece that was handed out last is shown to.
+    recent: Option<Recent>,
+}
+
+/// The piece of a body that a reader handed out last, and where it starts: so that it can be told where in the body
+/// bytes are that come back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Recent(Arc<Mutex<(u64, Bytes)>>);
+
+impl Recent {
+    fn set(&self, at: u64, piece: &Bytes) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (at, piece.clone());
+    }
+
+    /// Where in the body these bytes are, if they are a part of that piece, and not equal by chance.
+    pub(super) fn find(&self, bytes: &Bytes) -> Option<Range<u64>> {
+        let (at, piece) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let offset = bytes.as_ptr().addr().checked_sub(piece.as_ptr().addr())?;
+        let inside = offset.checked_add(bytes.len())? <= piece.len();
+        let start = at + offset as u64;
+        inside.then(|| start..start + bytes.len() as u64)
+    }
 }
 
 impl BodyReader {
     pub(super) fn new(body: Body) -> Self {
         let end = body.len();
         Self(Cursor::new(body, 0..end))
+    }
+
+    /// Shows which piece it handed out last.
+    pub(super) fn shown_to(mut self, recent: &Recent) -> Self {
+        self.0.recent = Some(recent.clone());
+        self
     }
 
     /// The next piece, as it lies in memory or is read from the file; `None` at the end.
@@ -96,13 +124,16 @@ impl Chunks {
 
 impl Cursor {
     fn new(body: Body, range: Range<u64>) -> Self {
-        Self { body, at: range.start, end: range.end, current: Bytes::new(), fetch: None }
+        Self { body, at: range.start, end: range.end, current: Bytes::new(), fetch: None, recent: None }
     }
 
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
         match poll_fn(|task| self.poll_fill(task)).await {
             Ok(()) if self.current.is_empty() => None,
             Ok(()) => {
+                if let Some(recent) = &self.recent {
+                    recent.set(self.at, &self.current);
+                }
                 self.at += self.current.len() as u64;
                 Some(Ok(std::mem::take(&mut self.current)))
             }
@@ -115,16 +146,16 @@ impl Cursor {
         if !self.current.is_empty() || self.at >= self.end {
             return Poll::Ready(Ok(()));
         }
-        self.current = match &*self.body.0 {
-            Store::Memory(memory) => memory.at(self.at..self.end),
-            Store::File(file) => {
+        self.current = match self.body.0.at(self.at..self.end) {
+            (_, Piece::Memory(piece)) => piece,
+            (left, Piece::File(file, from)) => {
                 let at = self.at;
-                let count = usize::try_from(self.end - at).map_or(BLOCK, |left| left.min(BLOCK));
+                let count = usize::try_from(left).map_or(BLOCK, |left| left.min(BLOCK));
                 // After a seek what was on its way is of no use.
                 if self.fetch.as_ref().is_some_and(|(start, _)| *start != at) {
                     self.fetch = None;
                 }
-                let (_, fetch) = self.fetch.get_or_insert_with(|| (at, read_block(file, at, count)));
+                let (_, fetch) = self.fetch.get_or_insert_with(|| (at, read_block(&file, from, count)));
                 let read = ready!(Pin::new(fetch).poll(task));
                 self.fetch = None;
                 let failed = |stopped| BodyError::spool("read", file.folder(), no_runtime(&stopped));

@@ -1,14 +1,17 @@
 //! New bodies: made whole, then sent in packets.
 
 use std::io;
+use std::ops::Range;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use tamis_proto::frame::MAX_PAYLOAD;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use super::{Allowance, Body, BodyCollector, BodyError, BodyReader, Chunks, CrlfLines, own_error};
+use super::read::Recent;
+use super::{Allowance, Body, BodyCollector, BodyError, BodyReader, Chunks, CrlfLines, Pieces, own_error};
 use crate::filter::BoxError;
 
 /// A new body, whole: nothing can go wrong with making it once its first packet leaves, and an MTA that waits for the
@@ -58,7 +61,9 @@ impl Replacement {
         F: AsyncFnOnce(BodyReader, &mut BodyWriter) -> Result<(), BoxError>,
     {
         let mut to = allowance.writer();
-        make(body.reader(), &mut to).await.map_err(BodyError::of_transform)?;
+        let recent = Recent::default();
+        to.source = Some((body.clone(), recent.clone()));
+        make(body.reader().shown_to(&recent), &mut to).await.map_err(BodyError::of_transform)?;
         to.finish().await
     }
 
@@ -119,16 +124,25 @@ impl Packets {
 /// [`finish`](Self::finish) has returned.
 #[derive(Debug)]
 pub struct BodyWriter {
+    /// What is new.
     collector: BodyCollector,
     lines: Option<CrlfLines>,
+    /// The body that is being transformed.
+    source: Option<(Body, Recent)>,
+    /// What is taken over from there, not copied, and how much of what is new comes before each part.
+    kept: Vec<(u64, Range<u64>)>,
+    kept_len: u64,
 }
+
+/// Smaller pieces are cheaper to copy than to keep apart.
+const COPY_BELOW: usize = 1024;
 
 /// Bytes whose line ends are looked after at once.
 const PART: usize = 64 * 1024;
 
 impl BodyWriter {
     pub(super) fn new(collector: BodyCollector) -> Self {
-        Self { collector, lines: None }
+        Self { collector, lines: None, source: None, kept: Vec::new(), kept_len: 0 }
     }
 
     /// Turns line ends that are a bare LF into CRLF from now on.
@@ -150,12 +164,29 @@ impl BodyWriter {
     /// As [`BodyCollector::push`].
     pub async fn push(&mut self, piece: impl Into<Bytes>) -> Result<(), BodyError> {
         let mut piece = piece.into();
-        let Some(lines) = &mut self.lines else { return self.collector.push(piece).await };
+        let Some(lines) = &mut self.lines else {
+            return if self.keeps(&piece) { Ok(()) } else { self.collector.push(piece).await };
+        };
         while !piece.is_empty() {
             let part = piece.split_to(piece.len().min(PART));
             self.collector.push(lines.convert(part)).await?;
         }
         Ok(())
+    }
+
+    /// Takes a piece over that was read from the body that is being transformed, if it is one.
+    fn keeps(&mut self, piece: &Bytes) -> bool {
+        let Some((_, recent)) = self.source.as_ref().filter(|_| piece.len() >= COPY_BELOW) else {
+            return false;
+        };
+        let Some(range) = recent.find(piece) else { return false };
+        let before = self.collector.len();
+        match self.kept.last_mut() {
+            Some((new, last)) if *new == before && last.end == range.start => last.end = range.end,
+            _ => self.kept.push((before, range)),
+        }
+        self.kept_len += piece.len() as u64;
+        true
     }
 
     /// Appends everything that a reader has.
@@ -177,12 +208,12 @@ impl BodyWriter {
 
     /// Bytes of the new body so far.
     pub fn len(&self) -> u64 {
-        self.collector.len()
+        self.collector.len() + self.kept_len
     }
 
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
-        self.collector.is_empty()
+        self.len() == 0
     }
 
     /// Ends the new body.
@@ -191,13 +222,24 @@ impl BodyWriter {
     ///
     /// As [`push`](Self::push).
     pub async fn finish(self) -> Result<Replacement, BodyError> {
-        self.collector.finish().await.map(Replacement)
+        let new = self.collector.finish().await?;
+        let Some((source, _)) = self.source.filter(|_| !self.kept.is_empty()) else {
+            return Ok(Replacement(new));
+        };
+        let (mut pieces, mut at) = (Pieces::default(), 0);
+        for (until, range) in self.kept {
+            pieces.extend(&new.0, at..until);
+            pieces.extend(&source.0, range);
+            at = until;
+        }
+        pieces.extend(&new.0, at..new.len());
+        Ok(Replacement(Body(Arc::new(pieces))))
     }
 }
 
 impl AsyncWrite for BodyWriter {
     fn poll_write(mut self: Pin<&mut Self>, task: &mut Task<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { collector, lines } = &mut *self;
+        let Self { collector, lines, .. } = &mut *self;
         ready!(collector.poll_ready(task))?;
         let part = &buf[..buf.len().min(PART)];
         match lines {

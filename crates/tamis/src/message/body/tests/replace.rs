@@ -190,3 +190,79 @@ async fn what_was_written_is_in_the_body_without_a_flush() {
     let new = writer.finish().await.unwrap();
     assert_eq!(new.body().to_bytes(100_000).await.unwrap(), pattern(100_000));
 }
+
+#[tokio::test]
+async fn what_a_new_body_has_of_the_old_one_takes_no_room_again() {
+    for memory in [SMALL, 0] {
+        // Too little for two of them.
+        let (budget, _folder) = budget(|options| {
+            options.memory = memory;
+            options.spool = SMALL as u64;
+        });
+        let allowance = budget.message();
+        let whole = pattern(SMALL * 2 / 3);
+        let body = collect(&allowance, &whole, 60_000).await.unwrap();
+        let before = budget.usage();
+        let with_footer = Replacement::transform(&allowance, &body, async |mut from, to: &mut BodyWriter| {
+            while let Some(piece) = from.next_chunk().await {
+                to.push(piece?).await?;
+            }
+            assert_eq!(to.len(), whole.len() as u64);
+            Ok(to.push("footer").await?)
+        });
+        let with_footer = with_footer.await.unwrap();
+        assert_eq!(with_footer.body().is_spooled(), memory == 0);
+        let (after, footer) = (budget.usage(), "footer".len());
+        let taken = (after.memory - before.memory) as u64 + (after.spool - before.spool);
+        assert!(taken <= footer as u64, "{taken} bytes for {footer}");
+        // It holds on to what it has of the old one.
+        drop(body);
+        assert_eq!(packets(&with_footer).await.concat(), [&whole[..], b"footer"].concat());
+        drop(with_footer);
+        assert_eq!(budget.usage(), Usage::default());
+    }
+}
+
+#[tokio::test]
+async fn parts_of_the_old_body_and_new_ones_stand_in_the_order_in_which_they_were_pushed() {
+    for memory in [1 << 20, 0] {
+        let (budget, _folder) = budget(|options| options.memory = memory);
+        let allowance = budget.message();
+        let whole = pattern(SMALL);
+        let body = collect(&allowance, &whole, 50_000).await.unwrap();
+        let mut expected = Vec::new();
+        let mixed = Replacement::transform(&allowance, &body, async |mut from, to: &mut BodyWriter| {
+            let mut last = Bytes::new();
+            while let Some(piece) = from.next_chunk().await {
+                let piece = piece?;
+                let half = piece.len() / 2;
+                // Both ends in turn, with something between, a copy, little of it, and what was read long ago.
+                let parts = [
+                    piece.slice(half..),
+                    Bytes::from_static(b"between"),
+                    piece.slice(..half),
+                    Bytes::copy_from_slice(&piece[..half.min(2_000)]),
+                    piece.slice(2..5),
+                    last.slice(..last.len() / 3),
+                    piece.clone(),
+                ];
+                for part in parts {
+                    expected.extend_from_slice(&part);
+                    to.push(part).await?;
+                }
+                last = piece;
+            }
+            Ok(())
+        });
+        let mixed = mixed.await.unwrap();
+        assert_eq!(mixed.body().len(), expected.len() as u64);
+        assert_eq!(packets(&mixed).await.concat(), expected);
+        let (from, to) = (100_000, 300_000);
+        let mut part = mixed.body().chunks_of(from as u64..to as u64);
+        let mut read = Vec::new();
+        while let Some(piece) = part.next().await {
+            read.extend_from_slice(&piece.unwrap());
+        }
+        assert!(read == expected[from..to]);
+    }
+}
