@@ -13,10 +13,20 @@ use tamis_filters::lists::{Addresses, Domains, Lines, Networks, ReadLines, Words
 fuzz_target!(|data: &[u8]| {
     let Some((choice, text)) = data.split_first() else { return };
     match choice % 6 {
-        0 => file::<Networks>(text, |list, entry| drop(entry.parse().map(|address| list.contains(address)))),
-        1 => file::<Domains>(text, |list, entry| drop(list.contains(entry))),
-        2 => file::<Addresses>(text, |list, entry| drop(list.contains(&Address::parse(entry.to_owned())))),
-        3 => file::<Words>(text, |list, entry| drop(list.contains(entry))),
+        0 => file::<Networks>(text, |list, entry| {
+            if let Ok(address) = entry.parse() {
+                list.contains(address);
+            }
+        }),
+        1 => file::<Domains>(text, |list, entry| {
+            list.contains(entry);
+        }),
+        2 => file::<Addresses>(text, |list, entry| {
+            list.contains(&Address::parse(entry.to_owned()));
+        }),
+        3 => file::<Words>(text, |list, entry| {
+            list.contains(entry);
+        }),
         4 => identifier(text),
         _ => {
             let (address, name) = text.split_at(text.len().min(16));
