@@ -141,7 +141,8 @@ fn units() -> Result<()> {
         return Ok(());
     }
     let mut verify = Command::new("systemd-analyze");
-    say(verify.args(["verify", "--man=no"]).args(INSTALLED.iter().filter(|file| file.contains("/systemd/")))).map(|_| ())
+    say(verify.args(["verify", "--man=no"]).args(INSTALLED.iter().filter(|file| file.contains("/systemd/"))))
+        .map(|_| ())
 }
 
 /// The daemon, as the unit starts it.
