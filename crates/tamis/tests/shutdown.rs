@@ -41,6 +41,29 @@ async fn drain_closes_idle_connections_and_lets_a_message_finish() {
 }
 
 #[tokio::test]
+async fn a_server_that_retires_leaves_its_connections_to_their_mtas() {
+    // What is ready first is left to chance, so that once is not enough.
+    for _ in 0..20 {
+        let (probe, _notes) = Probe::new(Needs::everything(), |_, _| go());
+        let server = serve_probe(patient(), &probe);
+        let (mut idle, mut busy) = (server.mta().await, server.mta().await);
+        idle.go([connect(), helo("h")]).await;
+        busy.go([connect(), helo("h")]).await;
+        busy.go(&message("<>")[..6]).await;
+
+        server.shutdown.retire();
+        // No more connections.
+        until(|| !server.path.exists()).await;
+        busy.go([end_of_message()]).await;
+        idle.go(message("<>")).await;
+        drop(busy);
+        assert!(!server.task.is_finished());
+        drop(idle);
+        server.ended().await;
+    }
+}
+
+#[tokio::test]
 async fn drain_closes_a_connection_whose_last_read_was_full() {
     // The reactor then believes that there is more to read.
     let (probe, mut notes) = Probe::new(Needs::new().watch([Stage::Unknown]), |_, _| go());

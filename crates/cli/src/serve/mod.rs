@@ -33,7 +33,7 @@ use daemon::{Beginning, Daemon, Signals};
 use limits::Limits;
 use setup::Setup;
 use sockets::{Passed, Sockets};
-use units::size;
+use units::size_or_none;
 use user::Somebody;
 
 /// Filters mail: logs every message and, if told so, adds header fields and text.
@@ -101,7 +101,7 @@ pub(crate) struct Args {
     ///
     /// A filter that fails or is too slow, and a connection that breaks, are then followed by a line of
     /// tamis::recorder with what was said last. 16K hold a usual message; of each piece of a body 64 bytes are kept.
-    #[arg(long, env = "TAMIS_FLIGHT_RECORDER", value_name = "SIZE", default_value = "0", value_parser = size)]
+    #[arg(long, env = "TAMIS_FLIGHT_RECORDER", value_name = "SIZE", default_value = "0", value_parser = size_or_none)]
     flight_recorder: usize,
 
     #[command(flatten)]

@@ -26,6 +26,11 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Bytes, or nothing.
+pub(super) fn size_or_none(text: &str) -> Result<usize, String> {
+    if text == "0" { Ok(0) } else { size(text) }
+}
+
 /// Seconds.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let (digits, unit) = split(text);
@@ -68,6 +73,12 @@ mod tests {
         for text in ["", "0", "0K", "K", "1T", "1KB", "1.5M", "-1", "1 K", "99999999999G"] {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_size_may_be_none_where_there_is_a_choice() {
+        assert_eq!((size_or_none("0"), size_or_none("16K")), (Ok(0), Ok(16_384)));
+        assert!(size_or_none("none").is_err());
     }
 
     #[test]

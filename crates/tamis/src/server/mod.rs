@@ -257,6 +257,8 @@ where
         }
         let mut result = Ok(());
         tokio::select! {
+            biased;
+            // Looked at first: it ends accepting, too, which is no breakdown then.
             () = shutdown.retiring() => {}
             Some(ended) = accepting.join_next() => {
                 result = ended.unwrap_or(Ok(()));
