@@ -1,7 +1,7 @@
 //! How long a connection waits for its MTA.
 
 use std::pin::Pin;
-use std::task::{Context as Task, Poll, Waker, ready};
+use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -13,8 +13,6 @@ pub(super) struct Patience {
     /// `None` is beyond all that a clock shows.
     end: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Whom the timer wakes when it fires.
-    task: Option<Waker>,
 }
 
 impl Patience {
@@ -35,11 +33,6 @@ impl Patience {
         if end < timer.deadline() {
             timer.as_mut().reset(end);
         }
-        let waits = self.task.as_ref().is_some_and(|waiting| waiting.will_wake(task.waker()));
-        if waits && !timer.is_elapsed() {
-            return Poll::Pending;
-        }
-        self.task = Some(task.waker().clone());
         loop {
             ready!(timer.as_mut().poll(task));
             if timer.deadline() >= end {
