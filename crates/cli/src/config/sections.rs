@@ -88,8 +88,8 @@ pub(crate) enum LogFormat {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Admin {
-    /// The unix socket of `tamis reload` and `tamis explain`; an empty text is none. Who can write to it can see
-    /// senders and recipients of recent messages, so it is for the user of the process alone.
+    /// The unix socket of `tamis reload` and `tamis explain`; an empty text is none. Who can write to it can see what
+    /// became of recent messages, with replies and changed header fields, so it is for the user of the process alone.
     pub(crate) socket: String,
     /// Where `/metrics` (Prometheus), `/healthz` and `/readyz` are served over HTTP, such as `inet:9899@127.0.0.1`; an
     /// empty text is nowhere. They tell nothing about single messages.

@@ -1,5 +1,6 @@
 //! The life of the daemon: configurations that take over from each other, signals, systemd.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use tamis::server::{Counters, ServeError};
 use tamis::{Server, Shutdown};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 
 use super::setup::Setup;
 use super::sockets::{Passed, Sockets};
@@ -48,7 +49,7 @@ struct Reloads {
 struct Older {
     /// The number of the current one, from 1.
     number: u64,
-    shutdowns: Vec<Shutdown>,
+    shutdowns: HashMap<task::Id, Shutdown>,
     tasks: JoinSet<Result<Result<(), ServeError>, JoinError>>,
 }
 
@@ -120,7 +121,7 @@ impl Daemon {
             admin,
             signals,
             current,
-            older: Older { number: 1, shutdowns: Vec::new(), tasks: JoinSet::new() },
+            older: Older { number: 1, shutdowns: HashMap::new(), tasks: JoinSet::new() },
         }
     }
 
@@ -142,12 +143,12 @@ impl Daemon {
                 _ = self.signals.interrupt.recv() => self.end("SIGINT"),
                 _ = self.signals.hangup.recv() => drop(self.reload()),
                 Some(answer) = self.reloads.requests.recv() => drop(answer.send(self.reload())),
-                Some(_) = self.older.tasks.join_next() => {}
+                true = self.older.gone() => {}
                 ended = &mut self.current.task => break ended,
             }
         };
         self.older.end(self.current.shutdown.is_draining());
-        while self.older.tasks.join_next().await.is_some() {}
+        while self.older.gone().await {}
         let counters = self.state.counters();
         tracing::info!(messages = counters.messages(), connections = counters.accepted(), "stopped");
         match result {
@@ -159,7 +160,7 @@ impl Daemon {
     /// Drains at the first signal, stops at the next one.
     fn end(&self, name: &str) {
         self.state.set_ready(false);
-        let all = self.older.shutdowns.iter().chain([&self.current.shutdown]);
+        let all = self.older.shutdowns.values().chain([&self.current.shutdown]);
         if self.current.shutdown.is_draining() {
             tracing::warn!("{name} again: stopping at once");
             all.for_each(Shutdown::stop);
@@ -250,17 +251,21 @@ impl Older {
     fn keep(&mut self, generation: Generation) {
         let Generation { sockets, shutdown, task } = generation;
         drop(sockets);
-        self.shutdowns.push(shutdown);
-        self.tasks.spawn(task);
-        if self.tasks.len() < self.shutdowns.len() / 2 {
-            // Most are gone: those that are drained already cannot be told from them, and do not mind.
-            self.shutdowns.retain(|shutdown| !shutdown.is_draining());
-        }
+        let id = self.tasks.spawn(task).id();
+        self.shutdowns.insert(id, shutdown);
+    }
+
+    /// Waits until one has lost its last connection, and forgets it; `false` if there is none.
+    async fn gone(&mut self) -> bool {
+        let Some(ended) = self.tasks.join_next_with_id().await else { return false };
+        let id = ended.map_or_else(|error| error.id(), |(id, _)| id);
+        self.shutdowns.remove(&id);
+        true
     }
 
     /// The current one has ended.
     fn end(&self, drained: bool) {
-        self.shutdowns.iter().for_each(if drained { Shutdown::drain } else { Shutdown::stop });
+        self.shutdowns.values().for_each(if drained { Shutdown::drain } else { Shutdown::stop });
     }
 }
 
@@ -275,5 +280,27 @@ async fn tick(alive: Option<&mut tokio::time::Interval>) {
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!("cannot tell systemd: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_configuration_whose_last_connection_is_gone_is_forgotten() {
+        let mut older = Older { number: 1, shutdowns: HashMap::new(), tasks: JoinSet::new() };
+        let stays = Shutdown::new();
+        let generation = |task, shutdown| Generation { sockets: Sockets::default(), shutdown, task };
+        older.keep(generation(tokio::spawn(std::future::pending()), stays.clone()));
+        for _ in 0..100 {
+            older.keep(generation(tokio::spawn(async { Ok(()) }), Shutdown::new()));
+        }
+        for _ in 0..100 {
+            assert!(older.gone().await);
+        }
+        assert_eq!((older.shutdowns.len(), older.tasks.len()), (1, 1));
+        older.end(true);
+        assert!(stays.is_draining());
     }
 }
