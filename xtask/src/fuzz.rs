@@ -66,7 +66,14 @@ fn tool(root: &Path) -> Result<PathBuf> {
     let own = root.join("target/tools/bin/cargo-fuzz");
     if !own.is_file() {
         eprintln!("    cargo-fuzz is missing: installing it into target/tools");
-        finish(cargo(root).args(["install", "cargo-fuzz@0.13.2", "--locked", "--debug", "--root", "target/tools"]))?;
+        finish(cargo(root).args([
+            "install",
+            "cargo-fuzz@0.13.2",
+            "--locked",
+            "--debug",
+            "--root",
+            "target/tools",
+        ]))?;
     }
     Ok(own)
 }
