@@ -166,11 +166,7 @@ fn run(cli: Cli) -> Result<bool> {
     }
 }
 
-fn serve(
-    program: &Path,
-    plans: impl Iterator<Item = service::Plan>,
-    out: Option<&Path>,
-) -> Result<()> {
+fn serve(program: &Path, plans: impl Iterator<Item = service::Plan>, out: Option<&Path>) -> Result<()> {
     process::raise_open_files()?;
     let mut reports = Vec::new();
     for plan in plans {

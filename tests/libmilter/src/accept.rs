@@ -166,7 +166,7 @@ fn misplaced(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
     {
         return Some(found);
     }
-    if item.passes_over && item.code != b'A' {
+    if item.passes_over && item.code != b'A' && !is_headerless(item, agreed) {
         return Some(match item.settled {
             Some(_) => (Rule::DecidedMessage, repeated(item, agreed)),
             None => (Rule::StepsWithoutCallback, Expected::closes()),
@@ -267,6 +267,15 @@ fn behind(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
         }
         _ => None,
     }
+}
+
+/// Whether ours takes a command for that of a message without header fields, which it need not pass over anything for: then
+/// it does the same as the stock library, whatever that passes over.
+fn is_headerless(item: &Item, agreed: u32) -> bool {
+    item.before == State::Data
+        && agreed & bits::NO_EOH != 0
+        && State::of(item.code).is_some_and(|next| State::Eohs.reaches(next, agreed))
+        && matches!(item.taken, Taken::Runs { aborts_first: false, .. })
 }
 
 /// What ours does with a message that has no header, where the end of headers is not sent.

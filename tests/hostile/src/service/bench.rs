@@ -38,7 +38,7 @@ pub struct Figures {
 
 /// Messages that a connection carries, then it is made anew: as an MTA's is with each SMTP client. Connections have to
 /// end for a configuration to be forgotten, and to begin for a milter that returns to be asked.
-const PER_CONNECTION: &str = "10";
+const PER_CONNECTION: &str = "5";
 
 impl Bench {
     /// Starts it.

@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::site::REMOTE;
+use super::site::{REMOTE, SOCKET};
 use crate::PATIENCE;
 
 /// The lines so far, sorted by a thread.
@@ -59,8 +59,7 @@ impl Matter {
         let Ok(json) = serde_json::from_str::<Value>(line) else { return Self::Alarm };
         let text = |key: &str| json[key].as_str().unwrap_or_default();
         if !matches!(text("level"), "INFO" | "DEBUG") {
-            // The filter in the chain, or the milter that it asks.
-            let about = [text("filter"), text("milter")].contains(&REMOTE);
+            let about = text("filter") == REMOTE || text("milter").ends_with(SOCKET);
             let negotiation = text("message").ends_with("it is not asked on this connection");
             return if about || negotiation { Self::Failure } else { Self::Alarm };
         }
@@ -153,4 +152,43 @@ impl Journal {
 /// Why, perhaps.
 fn first(alarms: &[String]) -> String {
     alarms.first().map(|line| format!(", but {line}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = r#"
+{"level":"INFO","target":"tamis::server","message":"listening","address":"inet:1@127.0.0.1"}
+{"level":"INFO","target":"tamis::message","message":"queue_id=1"}
+{"level":"INFO","target":"tamis::message","message":"queue_id=2"}
+{"level":"ERROR","target":"tamis::chain","filter":"remote","message":"filter failed: gone"}
+{"level":"WARN","target":"tamis::remote","milter":"unix:/tmp/x/remote.sock","message":"milter is left alone for 1s"}
+{"level":"WARN","target":"tamis::remote","message":"milter unix:/tmp/x/remote.sock: refused; it is not asked on this connection"}
+{"level":"INFO","target":"tamis::serve","message":"tamis.toml: in force for new connections"}
+{"level":"ERROR","target":"tamis::chain","filter":"policy","message":"filter failed: gone"}
+thread 'main' panicked"#;
+
+    #[test]
+    fn what_nobody_expects_is_an_alarm_and_the_rest_is_counted() {
+        let journal = Journal::follow(LOG.trim_start().as_bytes());
+        journal.reloaded(1).unwrap();
+        assert_eq!(journal.notice("\"listening\"").unwrap()["address"], "inet:1@127.0.0.1");
+        assert!(journal.notice("stopped").is_err(), "it waits for the end of the log");
+        assert_eq!(journal.counts(), Counts { messages: 2, failures: 3, reloads: 1, alarms: 2 });
+        let alarms = journal.alarms();
+        assert!(alarms[0].contains("policy") && alarms[1].ends_with("panicked"), "{alarms:?}");
+        assert!(journal.reloaded(2).is_err());
+    }
+
+    #[test]
+    fn lines_that_come_seldom_are_not_kept_for_ever() {
+        let journal = Journal::default();
+        for number in 0..KEPT * 3 {
+            journal.take(format!(r#"{{"level":"INFO","message":"{number}."}}"#));
+        }
+        assert_eq!(journal.inner().notices.len(), KEPT);
+        assert_eq!(journal.notice("\"0.").unwrap()["message"], "0.");
+        assert_eq!(journal.notice("\"299.").unwrap()["message"], "299.");
+    }
 }

@@ -84,7 +84,8 @@ pub fn run(program: &Path, plan: Plan, progress: impl Fn(&Sample)) -> Result<Rep
         let open = base.descriptors + plan.connections as u64;
         let samples = watch(site, &mut load, open, failed, &progress);
         drop(stop);
-        let unrest = disturber.map_or(Ok(Unrest::default()), |it| it.join().expect("it fails without a panic"));
+        let unrest =
+            disturber.map_or(Ok(Unrest::default()), |it| it.join().expect("it fails without a panic"));
         anyhow::Ok((samples?, unrest?))
     })?;
     let figures = load.figures()?;

@@ -10,9 +10,7 @@ use crate::PATIENCE;
 /// Asks for everything that is served, and looks whether it is.
 pub(super) fn all(address: &str) -> Result<()> {
     let address = address.parse().with_context(|| format!("{address:?} is no address"))?;
-    for (path, has) in
-        [("/metrics", "# EOF"), ("/healthz", ""), ("/readyz", "")]
-    {
+    for (path, has) in [("/metrics", "# EOF"), ("/healthz", ""), ("/readyz", "")] {
         let answer = get(address, path).with_context(|| format!("{path} is not served"))?;
         ensure!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(has), "{path} is answered {answer:?}");
     }

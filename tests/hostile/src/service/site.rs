@@ -17,6 +17,9 @@ use crate::process::{Running, Usage, tamis};
 /// What the filter is called that asks the other process.
 pub(super) const REMOTE: &str = "remote";
 
+/// Where that listens, in the folder.
+pub(super) const SOCKET: &str = "/remote.sock";
+
 /// A daemon, and where it is found.
 #[derive(Debug)]
 pub(super) struct Site {
@@ -75,7 +78,8 @@ impl Site {
         // In one step, as the daemon may read it at any time.
         write(self.folder.path(), "tamis.toml.new", &configuration(self.folder.path(), number))?;
         let file = |name| self.folder.path().join(name);
-        fs::rename(file("tamis.toml.new"), file("tamis.toml")).context("cannot exchange the configuration")?;
+        fs::rename(file("tamis.toml.new"), file("tamis.toml"))
+            .context("cannot exchange the configuration")?;
         self.running.signal(Signal::SIGHUP)?;
         self.journal.reloaded(number)
     }
@@ -137,7 +141,7 @@ file = "{folder}/known"
 [[filter]]
 name = "{REMOTE}"
 type = "milter"
-socket = "unix:{folder}/remote.sock"
+socket = "unix:{folder}{SOCKET}"
 on_failure = "accept"
 when = {{ not = {{ sender = ["spam.example", "remembered:{folder}/nobody"] }} }}
 
@@ -157,7 +161,7 @@ fn remote(folder: &Path, phase: Phase) -> String {
     };
     format!(
         r#"[[listener]]
-socket = "unix:{folder}/remote.sock"
+socket = "unix:{folder}{SOCKET}"
 
 [log]
 format = "json"

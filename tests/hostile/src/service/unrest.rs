@@ -21,7 +21,7 @@ pub struct Unrest {
 const RELOAD: Duration = Duration::from_secs(1);
 
 /// How long the remote milter lives, and how long it is dead.
-const LIFE: Duration = Duration::from_secs(3);
+const LIFE: Duration = Duration::from_secs(6);
 const DEATH: Duration = Duration::from_secs(1);
 
 /// Has no rest until `over` says so, or is dropped.
