@@ -134,20 +134,18 @@ fn unreadable(item: &Item, setup: &Setup) -> Option<(Rule, Expected)> {
     if unterminated && b"HU".contains(&item.code) {
         return Some((Rule::Unterminated, Expected::closes()));
     }
+    // A message that begins so is aborted, by both libraries.
+    let ends = || match item.taken {
+        Taken::Runs { aborts_first, .. } => {
+            let aborts = aborts_first.then_some(Callback::Abort).into_iter().collect();
+            Expected { callbacks: aborts, ..Expected::closes().with_message(true) }
+        }
+        _ => Expected::closes(),
+    };
     if unterminated && b"MR".contains(&item.code) && item.payload.contains(&0) {
-        let closes = Expected::closes();
-        // A message that begins so is aborted by both libraries.
-        let expected = match item.taken {
-            Taken::Runs { aborts_first, .. } => {
-                let aborts = aborts_first.then_some(Callback::Abort).into_iter().collect();
-                Expected { callbacks: aborts, ..closes.with_message(true) }
-            }
-            _ => closes,
-        };
-        return Some((Rule::UnterminatedArgument, expected));
+        return Some((Rule::UnterminatedArgument, ends()));
     }
-    (item.code == b'L' && item.payload.first() == Some(&0))
-        .then(|| (Rule::NamelessHeader, Expected::closes()))
+    (item.code == b'L' && item.payload.first() == Some(&0)).then(|| (Rule::NamelessHeader, ends()))
 }
 
 /// Commands that have no place, for one of the libraries.
