@@ -18,7 +18,8 @@ Memory, descriptors and threads must not grow, and nothing may be left. Figures:
 
 Examples:
   cargo xtask soak                         ten minutes of each
-  cargo xtask soak --seconds 10            as in `cargo xtask test`
+  cargo xtask soak --seconds 10 --connections 200 --dev
+                                           as in `cargo xtask test`
   cargo xtask soak --only unrest --seconds 60 --connections 500
   cargo xtask soak --only steady --only unrest --out service.md";
 
@@ -35,6 +36,10 @@ pub(crate) struct Options {
     /// Only this load (may be repeated).
     #[arg(long, value_name = "LOAD", value_enum)]
     only: Vec<Load>,
+
+    /// As tests are built, which is slower by far and says nothing about speed; what leaks does so all the same.
+    #[arg(long)]
+    dev: bool,
 
     /// Where to write the table of figures of the first two, as it is in docs/performance.md.
     #[arg(long, value_name = "FILE")]
@@ -54,9 +59,10 @@ enum Load {
 const CONNECTIONS: u32 = 2000;
 
 impl Options {
-    /// As in continuous integration: half a minute in all.
+    /// As in continuous integration: half a minute in all, of the program that other tests have built anyway, with as
+    /// many connections as come to many messages each with it.
     pub(crate) fn short() -> Self {
-        Self { seconds: 10, connections: CONNECTIONS, only: vec![], out: None }
+        Self { seconds: 10, connections: 200, only: vec![], dev: true, out: None }
     }
 
     fn wants(&self, load: Load) -> bool {
@@ -64,11 +70,17 @@ impl Options {
     }
 }
 
-/// Builds as releases are, as a load is about what people run, and runs it.
+/// Builds as releases are, as a load is about what people run, unless it is told otherwise; and runs it.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
-    // With the command of `package`, so that the program is built once for both.
-    Cargo::new("build --release --package tamis-cli --locked").run(root)?;
-    Cargo::new("build --release --package tamis-hostile --locked").run(root)?;
+    // One after the other, so that the program is built as other steps build it.
+    for build in if options.dev {
+        ["build --package tamis-cli --locked", "build --package tamis-hostile --locked"]
+    } else {
+        ["build --release --package tamis-cli --locked", "build --release --package tamis-hostile --locked"]
+    } {
+        Cargo::new(build).run(root)?;
+    }
+    let hostile = |args: &[&str]| hostile(root, options.dev, args);
     let seconds = options.seconds.to_string();
     let connections = options.connections.to_string();
     let mut service = vec!["service", "--seconds", &seconds, "--connections", &connections];
@@ -77,22 +89,23 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         service.extend(["--out", out]);
     }
     match (options.wants(Load::Steady), options.wants(Load::Unrest)) {
-        (true, true) => hostile(root, &service)?,
-        (true, false) => hostile(root, &[&service[..], &["--only", "steady"]].concat())?,
-        (false, true) => hostile(root, &[&service[..], &["--only", "unrest"]].concat())?,
+        (true, true) => hostile(&service)?,
+        (true, false) => hostile(&[&service[..], &["--only", "steady"]].concat())?,
+        (false, true) => hostile(&[&service[..], &["--only", "unrest"]].concat())?,
         (false, false) => {}
     }
     if options.wants(Load::Killed) {
-        hostile(root, &["soak", "--seconds", &seconds])?;
+        hostile(&["soak", "--seconds", &seconds])?;
     }
     Ok(())
 }
 
-fn hostile(root: &Path, args: &[&str]) -> Result<()> {
+fn hostile(root: &Path, dev: bool, args: &[&str]) -> Result<()> {
     let shown = args.join(" ");
     eprintln!("    $ tamis-hostile {shown}");
     let mut command = cargo(root);
-    command.args(["run", "--quiet", "--release", "--package", "tamis-hostile", "--locked", "--"]).args(args);
+    command.args(["run", "--quiet", "--package", "tamis-hostile", "--locked"]);
+    command.args((!dev).then_some("--release")).arg("--").args(args);
     let status = command.status().context("cannot start tamis-hostile")?;
     if !status.success() {
         bail!("`tamis-hostile {shown}` ended with {status}");
