@@ -2,14 +2,15 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context as Task, Poll};
 
 use bytes::Bytes;
-use tamis_proto::{Actions, Edit, MacroTable, Misuse, Stage, Verdict};
+use tamis_proto::{Actions, Edit, Misuse, Stage, Verdict};
 
-use super::slot::Slot;
-use super::{ReadBody, Settings};
+use super::slot::{Room, Slot};
+use super::{Over, ReadBody, Settings};
 use crate::filter::edits::edit_methods;
-use crate::filter::{BoxError, Copies, Event, NotCollected, Peer, Transaction};
+use crate::filter::{BoxError, Event, NotCollected, Peer, Transaction};
 use crate::message::{Allowance, Body, Budget, Envelope, Facts, Headers, Recipient, Replacement, Sender};
 
 /// A message that comes in while a function works on it.
@@ -32,9 +33,7 @@ pub struct Mail {
     slot: Slot,
     settings: Arc<Settings>,
     peer: Peer,
-    macros: MacroTable,
-    envelope: Envelope,
-    copies: Copies,
+    room: Room,
     transaction: Transaction,
     budget: Budget,
     allowance: OnceLock<Allowance>,
@@ -51,23 +50,19 @@ pub(super) struct Start {
     pub(super) slot: Slot,
     pub(super) settings: Arc<Settings>,
     pub(super) peer: Peer,
-    pub(super) macros: MacroTable,
-    pub(super) envelope: Envelope,
-    pub(super) copies: Copies,
+    pub(super) room: Room,
     pub(super) transaction: Transaction,
     pub(super) budget: Budget,
 }
 
 impl Mail {
     pub(super) fn new(start: Start) -> Self {
-        let Start { slot, settings, peer, macros, envelope, copies, transaction, budget } = start;
+        let Start { slot, settings, peer, room, transaction, budget } = start;
         Self {
             slot,
             settings,
             peer,
-            macros,
-            envelope,
-            copies,
+            room,
             transaction,
             budget,
             allowance: OnceLock::new(),
@@ -84,17 +79,17 @@ impl Mail {
 
     /// Client, HELO name, sender and recipients, as far as they came.
     pub fn envelope(&self) -> &Envelope {
-        &self.envelope
+        &self.room.envelope
     }
 
     /// The sender.
     pub fn sender(&self) -> &Sender {
-        self.envelope.sender().expect("a mail begins with its sender")
+        self.room.envelope.sender().expect("a mail begins with its sender")
     }
 
     /// Facts that the MTA tells in macros: queue id, TLS, who logged in.
     pub fn facts(&self) -> Facts<'_> {
-        Facts::new(&self.macros)
+        Facts::new(&self.room.macros)
     }
 
     /// The stage that the message has come to.
@@ -119,7 +114,7 @@ impl Mail {
     /// refused any more.
     pub async fn recipient(&mut self) -> Result<Option<Recipient>, BoxError> {
         let came = self.next(Stage::Rcpt).await?.is_some();
-        Ok(self.envelope.all_recipients().last().filter(|_| came).cloned())
+        Ok(self.room.envelope.all_recipients().last().filter(|_| came).cloned())
     }
 
     /// Refuses the recipient that came last. The message goes on without it.
@@ -136,7 +131,7 @@ impl Mail {
             return Err(Misuse::NotAtThisStage { verdict: verdict.name(), stage: self.stage });
         }
         if self.slot.answer(verdict).ok_or(Misuse::NoVerdictDue)? == Verdict::Continue {
-            self.envelope.remove_last_recipient();
+            self.room.envelope.remove_last_recipient();
         }
         Ok(())
     }
@@ -203,7 +198,9 @@ impl Mail {
             if self.stage == Stage::Body && self.settings.body == ReadBody::Stream {
                 self.slot.answer(Verdict::Skip);
             }
-            self.advance().await?;
+            // Pieces that are to be skipped have to be seen for that.
+            let streams = self.settings.body == ReadBody::Stream;
+            self.advance(if streams { Stage::Body } else { Stage::EndOfMessage }).await?;
         }
         Ok(())
     }
@@ -257,25 +254,27 @@ impl Mail {
             if self.stage > stage || self.stage == Stage::EndOfMessage {
                 return Ok(None);
             }
-            self.advance().await?;
+            self.advance(stage).await?;
         }
     }
 
-    /// Waits for the next event, which there must be one of.
-    async fn advance(&mut self) -> Result<(), BoxError> {
+    /// Waits for the next event, which there must be one of: the next that is wanted, or of which something is kept.
+    async fn advance(&mut self, wanted: Stage) -> Result<(), BoxError> {
         if self.arriving.is_none() {
             // Nobody wants it, and what was read with it is not to be kept.
             self.current = None;
-            let Self { slot, macros, .. } = self;
-            let (event, recipients) = poll_fn(|task| slot.poll_take(macros, task)).await?;
+            let mut wait = Wait { mail: self, waits: false };
+            let (event, recipients) = poll_fn(|task| wait.poll(wanted, task)).await?;
+            drop(wait);
             // Another filter of a chain has refused the last one.
-            while recipients.is_some_and(|count| self.envelope.all_recipients().len() > count) {
-                self.envelope.remove_last_recipient();
+            let envelope = &mut self.room.envelope;
+            while recipients.is_some_and(|count| envelope.all_recipients().len() > count) {
+                envelope.remove_last_recipient();
             }
             let stage = event.stage().expect("only stages are handed to a mail");
             self.stage = stage;
             if stage == Stage::Rcpt {
-                self.envelope.observe(&self.copies.of(&event), Facts::new(&self.macros));
+                self.settings.observe(&mut self.room, &event);
             }
             self.transaction.keep(&event);
             self.arriving = Some(event);
@@ -287,17 +286,41 @@ impl Mail {
     }
 }
 
+/// Waits for an event. One that is given up has the mail learn what it was spared.
+struct Wait<'a> {
+    mail: &'a mut Mail,
+    waits: bool,
+}
+
+impl Wait<'_> {
+    fn poll(&mut self, wanted: Stage, task: &Task<'_>) -> Poll<Result<(Event, Option<usize>), Over>> {
+        let Mail { slot, room, .. } = &mut *self.mail;
+        let came = slot.poll_take(wanted, &mut room.macros, task);
+        self.waits = came.is_pending();
+        came
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if self.waits {
+            let Mail { slot, room, stage, .. } = &mut *self.mail;
+            *stage = slot.stop_waiting(&mut room.macros).unwrap_or(*stage);
+        }
+    }
+}
+
 /// Leaves the edits to whoever called the function.
 impl Drop for Mail {
     fn drop(&mut self) {
-        self.slot.leave(std::mem::take(&mut self.transaction));
+        self.slot.leave(std::mem::take(&mut self.transaction), std::mem::take(&mut self.room));
     }
 }
 
 impl std::fmt::Debug for Mail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mail")
-            .field("envelope", &self.envelope)
+            .field("envelope", &self.room.envelope)
             .field("stage", &self.stage)
             .finish_non_exhaustive()
     }

@@ -44,15 +44,19 @@
 mod mail;
 mod run;
 mod slot;
+mod spares;
 
 use std::sync::Arc;
 
-use tamis_proto::{Actions, DataSize, IfMissing, MacroStage, Needs, See, Stage};
+use tamis_proto::{Actions, DataSize, IfMissing, MacroStage, MacroTable, Needs, See, Stage};
 
-use crate::filter::{Collect, ask_for_version};
+use crate::filter::{Collect, Event, ask_for_version};
+use crate::message::Facts;
 
 pub use mail::Mail;
 pub use run::Running;
+use slot::Room;
+use spares::Spares;
 
 /// What a filter function does with the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +81,7 @@ pub struct Over;
 pub struct Linear<F> {
     function: F,
     settings: Arc<Settings>,
+    spares: Arc<Spares>,
 }
 
 /// What a function declared.
@@ -92,7 +97,7 @@ impl<F> Linear<F> {
     pub fn new(function: F) -> Self {
         let needs = Needs::new().watch([Stage::Mail, Stage::Rcpt]).answer([Stage::EndOfMessage]);
         let settings = Settings { needs, headers: true, body: ReadBody::No };
-        Self { function, settings: Arc::new(settings) }
+        Self { function, settings: Arc::new(settings), spares: Arc::default() }
     }
 
     /// Has returning at this stage be a verdict there and then. Each stage that decides costs the MTA a wait for the
@@ -184,6 +189,27 @@ impl Settings {
 
     fn answers(&self, stage: Stage) -> bool {
         self.needs.sees(stage) == See::Answer || stage == Stage::Body && self.body == ReadBody::Stream
+    }
+
+    /// Whether a mail keeps something of the events of a stage, for its function to ask for later.
+    fn keeps(&self, stage: Stage) -> bool {
+        match stage {
+            Stage::Rcpt => true,
+            Stage::Header => self.headers,
+            Stage::Body => self.body == ReadBody::Collect,
+            _ => false,
+        }
+    }
+
+    /// Keeps a part of the envelope.
+    fn observe(&self, room: &mut Room, event: &Event) {
+        let event = room.copies.of(event);
+        if self.needs.sees_rejected_recipients() {
+            room.envelope.observe(&event, Facts::new(&room.macros));
+        } else {
+            // Looking for a rejection that is never seen takes longer than all the rest.
+            room.envelope.observe(&event, Facts::new(&MacroTable::default()));
+        }
     }
 
     /// What the mail keeps for its function.
