@@ -191,16 +191,6 @@ impl Settings {
         self.needs.sees(stage) == See::Answer || stage == Stage::Body && self.body == ReadBody::Stream
     }
 
-    /// Whether a mail keeps something of the events of a stage, for its function to ask for later.
-    fn keeps(&self, stage: Stage) -> bool {
-        match stage {
-            Stage::Rcpt => true,
-            Stage::Header => self.headers,
-            Stage::Body => self.body == ReadBody::Collect,
-            _ => false,
-        }
-    }
-
     /// Keeps a part of the envelope.
     fn observe(&self, room: &mut Room, event: &Event) {
         let event = room.copies.of(event);

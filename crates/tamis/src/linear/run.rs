@@ -8,7 +8,7 @@ use tamis_proto::{Needs, Stage, Verdict};
 
 use super::Linear;
 use super::mail::{Mail, Start};
-use super::slot::Slot;
+use super::slot::{Known, Slot};
 use crate::filter::{BoxError, Collect, Context, Event, Filter, NotCollected, Now, Reply, Transaction};
 use crate::handler::Outcome;
 
@@ -143,7 +143,7 @@ where
             _ if stage == Stage::Mail => self.begin(cx, &event).map_err(|error| Err(error.into())),
             Some(function) => {
                 let recipients = recipients_before(cx, stage);
-                if function.slot.put(event, self.settings.keeps(stage), cx.macros(), recipients) {
+                if function.slot.put(event, &self.settings, cx.macros(), recipients) {
                     return Ok(function);
                 }
                 cx.message.function = Some(function);
@@ -199,8 +199,7 @@ where
             slot: function.slot.clone(),
             settings: self.settings.clone(),
             peer: cx.peer().clone(),
-            room,
-            transaction,
+            known: Known { stage: Stage::Mail, room, transaction },
             budget: cx.budget().clone(),
         });
         function.future.set(Some((self.function)(mail)));
