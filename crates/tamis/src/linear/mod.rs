@@ -48,7 +48,7 @@ mod spares;
 
 use std::sync::Arc;
 
-use tamis_proto::{Actions, DataSize, IfMissing, MacroStage, MacroTable, Needs, See, Stage};
+use tamis_proto::{Actions, DataSize, IfMissing, MacroStage, Needs, See, Stage};
 
 use crate::filter::{Collect, Event, ask_for_version};
 use crate::message::Facts;
@@ -193,12 +193,12 @@ impl Settings {
 
     /// Keeps a part of the envelope.
     fn observe(&self, room: &mut Room, event: &Event) {
-        let event = room.copies.of(event);
-        if self.needs.sees_rejected_recipients() {
-            room.envelope.observe(&event, Facts::new(&room.macros));
-        } else {
-            // Looking for a rejection that is never seen takes longer than all the rest.
-            room.envelope.observe(&event, Facts::new(&MacroTable::default()));
+        match room.copies.of(event) {
+            // Whether the MTA rejects it is not looked for where it never does.
+            Event::Rcpt(path) if !self.needs.sees_rejected_recipients() => {
+                room.envelope.add_recipient(path.into());
+            }
+            event => room.envelope.observe(&event, Facts::new(&room.macros)),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context as Task, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as Task, Poll, Wake, Waker};
 
 use tamis_proto::{Needs, Stage, Verdict};
 
@@ -32,6 +34,24 @@ struct Function<R> {
     /// None before its begin and after its end.
     future: Pin<Box<Option<R>>>,
     slot: Slot,
+    /// Something may have come that it waits for besides events.
+    woken: Arc<Woken>,
+    /// Notes that.
+    waker: Waker,
+}
+
+/// Where nobody runs to be woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// What is handed back in place of an event that the function has.
@@ -84,7 +104,7 @@ where
             Err(reply) => return Now::Done(reply),
         };
         // Whoever waits for something else is asked again at once, with somebody to be woken.
-        match function.poll(&mut Task::from_waker(Waker::noop())) {
+        match function.poll_now() {
             Poll::Ready(came) => Now::Done(self.took(cx, stage, function, came)),
             Poll::Pending => {
                 (cx.message.function, cx.message.works) = (Some(function), stage);
@@ -105,6 +125,8 @@ where
         let mut held = Held { function: Some(function), place: goes_on.then_some(&mut cx.message.function) };
         let working = held.function.as_mut().expect("it was put there");
         let came = poll_fn(|task| working.poll(task)).await;
+        // From now on others are woken instead.
+        working.woken.wake_by_ref();
         let function = held.function.take().expect("it stays there");
         drop(held);
         self.took(cx, stage, function, came)
@@ -143,7 +165,8 @@ where
             _ if stage == Stage::Mail => self.begin(cx, &event).map_err(|error| Err(error.into())),
             Some(function) => {
                 let recipients = recipients_before(cx, stage);
-                if function.slot.put(event, &self.settings, cx.macros(), recipients) {
+                let spares = !function.woken.0.load(Ordering::Acquire);
+                if function.slot.put(event, spares, &self.settings, cx.macros(), recipients) {
                     return Ok(function);
                 }
                 cx.message.function = Some(function);
@@ -220,7 +243,9 @@ where
 
 impl<R> Function<R> {
     fn new() -> Box<Self> {
-        Box::new(Self { future: Box::pin(None), slot: Slot::default() })
+        let woken = Arc::<Woken>::default();
+        let waker = Waker::from(woken.clone());
+        Box::new(Self { future: Box::pin(None), slot: Slot::default(), woken, waker })
     }
 }
 
@@ -229,9 +254,16 @@ where
     R: Future,
     R::Output: Outcome,
 {
+    /// Runs the function as far as it goes at once.
+    fn poll_now(&mut self) -> Poll<Came> {
+        self.woken.0.store(false, Ordering::Release);
+        let waker = self.waker.clone();
+        self.poll(&mut Task::from_waker(&waker))
+    }
+
     /// Runs the function until it wants the next event or has ended.
     fn poll(&mut self, task: &mut Task<'_>) -> Poll<Came> {
-        let Self { future, slot } = self;
+        let Self { future, slot, .. } = self;
         let function = future.as_mut().as_pin_mut().expect("it is not polled again when it has ended");
         match function.poll(task) {
             Poll::Ready(outcome) => {

@@ -108,11 +108,12 @@ impl Slot {
         std::mem::take(&mut self.lock().left.room)
     }
 
-    /// Puts an event there for the function to take. `false` where it need not: it waits for a later one, and what is
-    /// kept of this one is kept.
+    /// Puts an event there for the function to take. `false` where it can be `spared` that: it waits for a later one, and
+    /// what is kept of this one is kept.
     pub(super) fn put(
         &self,
         event: Event,
+        spared: bool,
         settings: &Settings,
         macros: &MacroTable,
         recipients: Option<usize>,
@@ -121,7 +122,7 @@ impl Slot {
         let inner = &mut *guard;
         // Header fields and pieces of a body come in thousands, and with macros that the end of the message has too.
         let has_macros = !matches!(event, Event::Header(_) | Event::Body(_));
-        let lent = inner.lent.as_mut().filter(|lent| event.stage() < Some(lent.wanted));
+        let lent = inner.lent.as_mut().filter(|lent| spared && event.stage() < Some(lent.wanted));
         if let Some(Lent { known, .. }) = lent {
             if has_macros {
                 known.room.macros.clone_from(macros);

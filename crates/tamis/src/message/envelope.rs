@@ -94,8 +94,7 @@ impl Envelope {
                 message.sender = Some(sender.clone().into());
             }
             Event::Rcpt(recipient) => {
-                let recipient = Recipient::new(recipient.clone(), facts.rejection());
-                self.message.get_or_insert_default().recipients.push(recipient);
+                self.add_recipient(Recipient::new(recipient.clone(), facts.rejection()));
             }
             Event::Abort => self.end_message(),
             Event::Close => *self = Self::default(),
@@ -106,6 +105,10 @@ impl Envelope {
     /// Takes back the last recipient, as a verdict that refuses it asks for: the message will not go there.
     pub fn remove_last_recipient(&mut self) -> Option<Recipient> {
         self.message.as_mut()?.recipients.pop()
+    }
+
+    pub(crate) fn add_recipient(&mut self, recipient: Recipient) {
+        self.message.get_or_insert_default().recipients.push(recipient);
     }
 
     /// Takes over client and HELO name.
