@@ -213,7 +213,7 @@ where
         let own_space = self.settings.needs.keeps_leading_space();
         transaction.begin(self.settings.collect(), cx.rules(), own_space, cx.budget());
         let envelope = cx.envelope()?;
-        let mut function = self.spares.take().unwrap_or_else(Function::new);
+        let mut function = self.spares.take().unwrap_or_else(|| Box::new(Function::new()));
         let mut room = function.slot.room();
         room.macros.clone_from(cx.macros());
         room.envelope.begin_message(envelope);
@@ -242,10 +242,10 @@ where
 }
 
 impl<R> Function<R> {
-    fn new() -> Box<Self> {
+    fn new() -> Self {
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(woken.clone());
-        Box::new(Self { future: Box::pin(None), slot: Slot::default(), woken, waker })
+        Self { future: Box::pin(None), slot: Slot::default(), woken, waker }
     }
 }
 
