@@ -122,6 +122,46 @@ fn a_message_is_explained_and_counted() {
 }
 
 #[test]
+fn who_sent_what_to_whom_is_told_of_messages_and_of_refused_clients() {
+    // No filter asks for anything of the envelope but the client.
+    let policy = "[[filter]]\ntype = \"policy\"\nclient = [\"192.0.2.66 REJECT go away\"]\n";
+    let daemon = Daemon::start(policy);
+    let bad = daemon.serve.send(&["--client", "192.0.2.66"]);
+    assert!(bad.stdout.contains("go away"), "{bad:?}");
+    let ran = daemon.serve.send(&[
+        "--macro=i=4Rx8",
+        "--client=192.0.2.7",
+        "--from=joe@example.com",
+        "--rcpt=jane@example.org",
+        "--rcpt=bob@example.net",
+    ]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let text = daemon.run(&["explain", "4Rx8"]).stdout;
+    for part in [
+        "\n  client    ",
+        "[192.0.2.7], HELO ",
+        "\n  from      joe@example.com\n  to        jane@example.org\n            bob@example.net\n  began     20",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    let json = daemon.run(&["explain", "--client", "192.0.2.66", "--json"]).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let records = json["records"].as_array().unwrap();
+    assert_eq!(records.len(), 1, "{json}");
+    assert_eq!((&records[0]["about"], &records[0]["queue_id"]), (&"client".into(), &serde_json::Value::Null));
+    assert_eq!(records[0]["verdict"]["reply"], "550 5.7.1 go away");
+    let refused = daemon.run(&["explain", "--number", &records[0]["number"].to_string()]).stdout;
+    assert!(
+        refused.starts_with("a client without a message, record 1\n  rejected at connect\n"),
+        "{refused}"
+    );
+    let table = daemon.run(&["explain", "--recipient", "example.net"]).stdout;
+    assert!(table.lines().count() == 2 && table.contains("jane@example.org +1"), "{table}");
+    let other = daemon.run(&["explain", "--sender", "example.org"]).stdout;
+    assert_eq!(other, "nothing like that is among the 2 records that are kept\n");
+}
+
+#[test]
 fn a_reload_is_asked_for_and_records_outlive_it() {
     let mut daemon = Daemon::start(FILTERS);
     daemon.send("4Rx8Kq0Lz9z1");

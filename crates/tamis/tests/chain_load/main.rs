@@ -62,7 +62,10 @@ fn one_bad_filter_among_four_costs_its_policy_and_nothing_else_and_leaves_nothin
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 allocation_counter::measure(|| runtime.block_on(load(setup, messages))).bytes_current
             });
-            assert!(kept[1..].iter().any(|kept| *kept < 1024), "{setup:?}: bytes are left each time: {kept:?}");
+            assert!(
+                kept[1..].iter().any(|kept| *kept < 1024),
+                "{setup:?}: bytes are left each time: {kept:?}"
+            );
         }
     }
 }

@@ -97,7 +97,11 @@ fn messages(state: &State, writer: &mut Writer<'_>) -> fmt::Result {
         [([], totals.conflicts.get())],
     )?;
     let (records, bytes) = state.kept();
-    writer.gauge("tamis_history_records", "Messages of which the record is kept.", [([], records)])?;
+    writer.gauge(
+        "tamis_history_records",
+        "Messages and refused clients of which the record is kept.",
+        [([], records)],
+    )?;
     writer.gauge("tamis_history_bytes", "Memory of these records.", [([], bytes)])
 }
 
