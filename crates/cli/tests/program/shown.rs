@@ -6,6 +6,8 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use bytes::Bytes;
+use tamis::proto::command::{Command as Step, Envelope};
 use tamis::{Needs, Stage, Verdict};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -202,6 +204,32 @@ fn a_reload_is_asked_for_and_records_outlive_it() {
     daemon.serve.signal("TERM");
     assert_eq!(daemon.serve.wait(), 0);
     assert!(!new.exists());
+}
+
+#[test]
+fn what_a_message_in_work_has_in_buffers_is_shown() {
+    // Behind a filter that edits, a milter sees the body at the end of the message: until then it is kept.
+    let milter = filter(Needs::new().answer([Stage::Body]), |_, _| Verdict::Continue);
+    let scan = format!("[[filter]]\ntype = \"milter\"\nsocket = \"{}\"\n", milter.address);
+    let tag = "[[filter]]\ntype = \"headers\"\nrules = [{ add = \"X-Seen: yes\" }]\n";
+    let daemon = Daemon::start(&format!("[limits]\ntotal_body_memory = \"1M\"\n{tag}{scan}"));
+    let bodies = |daemon: &Daemon| {
+        let page = daemon.get("/metrics");
+        assert!(page.contains("\ntamis_buffered_bytes_limit{buffer=\"bodies\"} 1048576\n"), "{page}");
+        let line =
+            page.lines().find_map(|line| line.strip_prefix("tamis_buffered_bytes{buffer=\"bodies\"} "));
+        line.unwrap_or_else(|| panic!("{page}")).parse::<u64>().unwrap()
+    };
+    assert_eq!(bodies(&daemon), 0);
+    Runtime::new().unwrap().block_on(async {
+        let mut client = crate::daemon::begin(&daemon.serve.address).await;
+        client.step(&Step::Rcpt(Envelope::new(&b"<to@example.com>"[..])), None).await.unwrap();
+        client.step(&Step::<Bytes>::EndOfHeaders, None).await.unwrap();
+        client.step(&Step::Body(Bytes::from(vec![b'x'; 60_000])), None).await.unwrap();
+        while bodies(&daemon) < 60_000 - 16 * 1024 {}
+        client.step(&Step::<Bytes>::EndOfMessage(Bytes::new()), None).await.unwrap();
+        while bodies(&daemon) > 0 {}
+    });
 }
 
 #[test]

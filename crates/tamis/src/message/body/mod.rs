@@ -11,6 +11,7 @@
 
 mod blocks;
 mod budget;
+mod budgets;
 mod collect;
 mod error;
 mod line_ends;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 pub use budget::{Allowance, Budget, Usage};
+pub(crate) use budgets::Budgets;
 pub use collect::BodyCollector;
 pub use error::BodyError;
 pub use line_ends::CrlfLines;
