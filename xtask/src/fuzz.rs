@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::steps::cargo;
 
 /// Seconds for each target in continuous integration.
-pub(crate) const SECONDS: u32 = 20;
+pub(crate) const SECONDS: u32 = 10;
 
 /// Longest input. Everything that has a state to get into fits; longer ones are only slower.
 const LONGEST: usize = 4096;
@@ -66,7 +66,14 @@ fn tool(root: &Path) -> Result<PathBuf> {
     let own = root.join("target/tools/bin/cargo-fuzz");
     if !own.is_file() {
         eprintln!("    cargo-fuzz is missing: installing it into target/tools");
-        finish(cargo(root).args(["install", "cargo-fuzz", "--locked", "--root", "target/tools"]))?;
+        finish(cargo(root).args([
+            "install",
+            "cargo-fuzz@0.13.2",
+            "--locked",
+            "--debug",
+            "--root",
+            "target/tools",
+        ]))?;
     }
     Ok(own)
 }

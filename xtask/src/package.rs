@@ -19,14 +19,39 @@ Examples:
   cargo xtask package
   sudo apt install ./target/debian/tamis_*.deb";
 
+/// How the program in the package is built.
+#[derive(Clone, Copy)]
+enum Profile {
+    /// As it is released.
+    Release,
+    /// As other tests have built it anyway: a test of the package is none of the optimizer.
+    Dev,
+}
+
 /// Builds it, and says where it is.
 pub(crate) fn build(root: &Path) -> Result<PathBuf> {
+    build_as(Profile::Release, root)
+}
+
+fn build_as(profile: Profile, root: &Path) -> Result<PathBuf> {
     let cargo_deb = cargo_deb(root)?;
-    Cargo::new("build --release --package tamis-cli --locked").run(root)?;
-    pages(root)?;
+    let (build, folder, deb) = match profile {
+        Profile::Release => (
+            "build --release --package tamis-cli --locked",
+            "target/release",
+            "deb --package tamis-cli --no-build --locked",
+        ),
+        Profile::Dev => (
+            "build --package tamis-cli --locked",
+            "target/debug",
+            "deb --package tamis-cli --no-build --locked --profile dev --strip --fast",
+        ),
+    };
+    Cargo::new(build).run(root)?;
+    pages(root, &root.join(folder).join("tamis"))?;
     let mut command = Command::new(cargo_deb);
-    command.current_dir(root).args(["deb", "--package", "tamis-cli", "--no-build", "--locked"]);
-    eprintln!("    $ cargo deb --package tamis-cli --no-build --locked");
+    command.current_dir(root).args(deb.split(' '));
+    eprintln!("    $ cargo {deb}");
     let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo-deb")?;
     ensure!(output.status.success(), "cargo-deb ended with {}", output.status);
     // It prints the path of what it made.
@@ -37,13 +62,12 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf> {
 }
 
 /// What the program writes itself.
-fn pages(root: &Path) -> Result<()> {
+fn pages(root: &Path, tamis: &Path) -> Result<()> {
     let folder = root.join("target/package");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(folder.join("man")).with_context(|| format!("cannot make {}", folder.display()))?;
-    let tamis = root.join("target/release/tamis");
     let man = folder.join("man");
-    say(Command::new(&tamis).arg("man").arg(&man))?;
+    say(Command::new(tamis).arg("man").arg(&man))?;
     for (file, args) in [
         ("tamis.toml", ["config", "example"]),
         ("tamis.bash", ["completions", "bash"]),
@@ -51,7 +75,7 @@ fn pages(root: &Path) -> Result<()> {
         ("tamis.fish", ["completions", "fish"]),
     ] {
         let path = folder.join(file);
-        fs::write(&path, say(Command::new(&tamis).args(args))?)
+        fs::write(&path, say(Command::new(tamis).args(args))?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
@@ -68,7 +92,7 @@ fn cargo_deb(root: &Path) -> Result<PathBuf> {
     if !own.is_file() {
         eprintln!("    cargo-deb is missing: installing it into target/tools");
         let mut install = cargo(root);
-        install.args(["install", "cargo-deb", "--locked", "--root", "target/tools"]);
+        install.args(["install", "cargo-deb@3.8.0", "--locked", "--debug", "--root", "target/tools"]);
         let status = install.status().context("cannot start cargo")?;
         ensure!(status.success(), "cargo-deb could not be installed");
     }
@@ -84,7 +108,7 @@ pub(crate) fn test(root: &Path) -> Result<()> {
         return Ok(());
     }
     ensure!(!Path::new("/usr/bin/tamis").exists(), "tamis is installed here: the test would take it away");
-    let package = build(root)?;
+    let package = build_as(Profile::Dev, root)?;
     let _purge = Purge;
     say(Command::new("dpkg").arg("--install").arg(&package))?;
     for file in INSTALLED {

@@ -115,7 +115,6 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.bell.leave(self.peer.id);
         self.shared.counters.closed();
         self.shared.counters.places().give_back(Party::of(&self.peer.address));
     }

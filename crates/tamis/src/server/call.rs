@@ -11,12 +11,11 @@ use bytes::{Buf, BytesMut};
 use tamis_proto::Output;
 use tokio::time::{Instant, timeout};
 
-use super::bell::{Bell, Ring};
 use super::budget::Held;
 use super::lost::Lost;
-use super::patience::Patience;
 use super::shutdown::Shutdown;
 use super::tap::Tap;
+use super::watch::{Patience, Ring, Watch};
 use crate::stream::Stream;
 
 /// How a handler ended.
@@ -41,12 +40,12 @@ pub(super) struct Around<'a> {
     pub(super) read_ahead: usize,
     pub(super) limit: Duration,
     /// Of the connection, which waits for nothing else meanwhile.
-    pub(super) patience: &'a mut Patience,
+    pub(super) patience: &'a Patience,
     /// Bytes that keep the MTA waiting, and how often it wants them.
     pub(super) progress: Option<(&'static [u8], Duration)>,
     pub(super) write_time: Duration,
     pub(super) shutdown: &'a Shutdown,
-    pub(super) bell: &'a Bell,
+    pub(super) watch: &'a Watch,
     pub(super) tap: &'a mut Tap,
 }
 
@@ -73,7 +72,7 @@ pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>)
         progress,
         write_time,
         shutdown,
-        bell,
+        watch,
         tap,
     } = around;
     tap.says(pending);
@@ -90,10 +89,10 @@ pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>)
             if let Poll::Ready(ended) = poll(handler.as_mut(), task) {
                 return Poll::Ready(Some(ended));
             }
-            if bell.is_rung(Ring::Stop) {
+            if watch.is_rung(Ring::Stop) {
                 return Poll::Ready(Some(Ended::Lost(Lost::Stopped)));
             }
-            if patience.poll(task).is_ready() {
+            if patience.poll().is_ready() {
                 return Poll::Ready(None);
             }
             poll_gone(stream, buf, held, read_ahead, task).map(|()| Some(Ended::Lost(Lost::Gone)))

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context as Task, Poll, ready};
+use std::task::{Poll, ready};
 
 use tamis_proto::{FilterSession, Role, Warning};
 use tokio::time::Instant;
@@ -14,8 +14,8 @@ use super::budget::Held;
 use super::call;
 use super::limits::Limit;
 use super::lost::Lost;
-use super::patience::Patience;
 use super::tap::Tap;
+use super::watch::Patience;
 use super::work::{Next, Work};
 use crate::filter::{Called, Collect, Filter, MessageState};
 use crate::message::Envelope;
@@ -66,6 +66,7 @@ impl<F: Filter> Connection<F> {
         shared.witness.watch(&mut session);
         let held = Held::new(shared.clone());
         let tap = Tap::new(place.peer().id, Recorder::wanted(&shared.options));
+        let patience = shared.watch.enter(place.peer().id);
         let accepted = Instant::now();
         Box::new(Self {
             stream,
@@ -75,7 +76,7 @@ impl<F: Filter> Connection<F> {
             held,
             tap,
             accepted,
-            patience: Patience::default(),
+            patience,
             worked: 0,
             warned: false,
             dead: false,
@@ -115,8 +116,7 @@ impl<F: Filter> Connection<F> {
     }
 
     async fn serve(&mut self) -> Result<(), Lost> {
-        let task = poll_fn(|task| Poll::Ready(task.waker().clone())).await;
-        self.shared.bell.wake(self.place.peer().id, task);
+        poll_fn(|task| Poll::Ready(self.patience.wakes(task.waker()))).await;
         self.be_patient(None);
         let mut work: Option<Box<Work<F>>> = None;
         let mut next = Ok(Next::Quiet);
@@ -164,13 +164,13 @@ impl<F: Filter> Connection<F> {
     }
 
     /// Ready when the time to wait is over, with what that means.
-    pub(super) fn poll_silent(&mut self, frame: Option<Instant>, task: &mut Task<'_>) -> Poll<Lost> {
-        ready!(self.patience.poll(task));
+    pub(super) fn poll_silent(&self, frame: Option<Instant>) -> Poll<Lost> {
+        ready!(self.patience.poll());
         Poll::Ready(self.late(frame).unwrap_or(Lost::Idle(self.shared.options.idle_time)))
     }
 
     /// Begins to wait for the MTA, which may have begun a frame.
-    pub(super) fn be_patient(&mut self, frame: Option<Instant>) {
+    pub(super) fn be_patient(&self, frame: Option<Instant>) {
         let options = &self.shared.options;
         // No points in time are compared, as times may have no end.
         let mut patience = options.idle_time;

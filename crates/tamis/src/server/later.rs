@@ -9,9 +9,9 @@ use super::budget::Held;
 use super::call::{self, Around, Ended};
 use super::connection::{Connection, Declared};
 use super::lost::Lost;
-use super::patience::Patience;
 use super::step::{surroundings, time};
 use super::tap::Tap;
+use super::watch::Patience;
 use super::work::Work;
 use crate::filter::{Asked, Called, Context, Event, Filter, MessageState, Reply};
 use crate::message::{BodyError, Replacement};
@@ -88,7 +88,7 @@ impl<F: Filter> Connection<F> {
             progress: None,
             write_time: shared.options.write_time,
             shutdown: &shared.shutdown,
-            bell: &shared.bell,
+            watch: &shared.watch,
             tap,
         };
         // Called inside, so that a panic of what is no `async fn` is caught too.
@@ -205,7 +205,7 @@ fn around<'a>(
     pending: &'a mut Output,
     buf: &'a mut BytesMut,
     held: &'a mut Held,
-    patience: &'a mut Patience,
+    patience: &'a Patience,
     shared: &'a Shared,
     tap: &'a mut Tap,
 ) -> Around<'a> {
@@ -221,7 +221,7 @@ fn around<'a>(
         progress: session.progress_frame().ok().map(|frame| (frame, options.progress_every)),
         write_time: options.write_time,
         shutdown: &shared.shutdown,
-        bell: &shared.bell,
+        watch: &shared.watch,
         tap,
     }
 }

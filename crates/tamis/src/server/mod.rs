@@ -3,7 +3,6 @@
 mod accept;
 mod admission;
 mod allow;
-mod bell;
 mod budget;
 pub(crate) mod call;
 mod connection;
@@ -14,7 +13,6 @@ mod limits;
 mod listener;
 mod lost;
 mod options;
-mod patience;
 mod resolve;
 mod shutdown;
 #[cfg(feature = "testing")]
@@ -25,6 +23,7 @@ mod stranger;
 mod tap;
 mod throttle;
 mod unix;
+mod watch;
 mod witness;
 mod work;
 
@@ -43,7 +42,7 @@ use crate::recorder::{FlightRecord, Observer};
 use accept::accept;
 use admission::Admission;
 use allow::Hook;
-use bell::{Bell, Ring};
+use watch::{Ring, Watch};
 
 pub use crate::permission::{in_usual_chroot, split_queue_directory};
 pub use allow::{AllowList, NotAllowed};
@@ -77,7 +76,7 @@ struct Shared {
     shutdown: Shutdown,
     counters: Counters,
     admission: Admission,
-    bell: Bell,
+    watch: Arc<Watch>,
     bodies: message::Budget,
     witness: Witness,
     /// Who wants to have flight records.
@@ -89,11 +88,11 @@ impl Shared {
         Self {
             limits: Arc::new(options.limits),
             bodies: counters.bodies(&options),
+            watch: Arc::new(Watch::new(&options)),
             options,
             shutdown,
             counters,
             admission: Admission::default(),
-            bell: Bell::default(),
             witness,
             observer: None,
         }
@@ -241,6 +240,11 @@ where
         let connections = TaskTracker::new();
         // Connections are tasks of their own and would outlive this future.
         let _stop = StopAtEnd(shared.clone());
+        let mut watching = JoinSet::new();
+        watching.spawn({
+            let watch = shared.watch.clone();
+            async move { watch.run().await }
+        });
         let mut accepting = JoinSet::new();
         for listener in listeners {
             let (make, hook) = (make.clone(), hook.clone());
@@ -269,7 +273,7 @@ where
             () = connections.wait() => return result,
             () = shutdown.draining() => {}
         }
-        shared.bell.ring(Ring::Drain);
+        shared.watch.ring(Ring::Drain);
         tokio::select! {
             () = connections.wait() => {}
             () = shutdown.stopped() => {}
@@ -278,7 +282,7 @@ where
             }
         }
         shutdown.stop();
-        shared.bell.ring(Ring::Stop);
+        shared.watch.ring(Ring::Stop);
         // Handlers of the end have a time limit of their own.
         let _ = timeout(Duration::from_secs(20), connections.wait()).await;
         result
@@ -291,6 +295,6 @@ struct StopAtEnd(Arc<Shared>);
 impl Drop for StopAtEnd {
     fn drop(&mut self) {
         self.0.shutdown.stop();
-        self.0.bell.ring(Ring::Stop);
+        self.0.watch.ring(Ring::Stop);
     }
 }

@@ -24,7 +24,12 @@ pub(crate) async fn serve_single<F: Filter>(
     let Ok(place) = Place::take(&shared, peer) else { return };
     shared.counters.opened();
     let span = tracing::error_span!("connection", id = place.peer().id);
-    hold(Connection::new(stream, filter, shared, place)).instrument(span).await;
+    let watch = shared.watch.clone();
+    tokio::select! {
+        biased;
+        () = hold(Connection::new(stream, filter, shared, place)).instrument(span) => {}
+        () = watch.run() => {}
+    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use tamis_proto::{FilterSession, Stranger, frame};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::bell::Ring;
 use super::connection::Connection;
 use super::later::Later;
 use super::lost::Lost;
+use super::watch::Ring;
 use super::{Shared, call, spare};
 use crate::filter::{Filter, MessageState};
 
@@ -95,13 +95,13 @@ impl<F: Filter> Connection<F> {
                 }
                 *place = None;
             } else {
-                if self.shared.bell.is_rung(Ring::Drain) {
+                if self.shared.watch.is_rung(Ring::Drain) {
                     return Poll::Ready(Ok(Next::Closed));
                 }
                 let Poll::Ready(ready) = self.stream.poll_readable(task) else {
                     // Others have the thread now.
                     self.worked = 0;
-                    return self.poll_silent(None, task).map(Err);
+                    return self.poll_silent(None).map(Err);
                 };
                 ready?;
                 // Often all is done at once, and no room is needed for what is not.
@@ -120,14 +120,14 @@ impl<F: Filter> Connection<F> {
     /// As [`poll`](Self::poll), from when something has begun until nothing is left of it.
     fn poll_work(&mut self, work: &mut Work<F>, task: &mut Task<'_>) -> Poll<Result<Next, Lost>> {
         loop {
-            if work.waits && self.shared.bell.is_rung(Ring::Stop) {
+            if work.waits && self.shared.watch.is_rung(Ring::Stop) {
                 return Poll::Ready(Err(Lost::Stopped));
             }
             if work.buf.capacity() == work.buf.len() {
                 work.make_room();
             }
             let Poll::Ready(count) = self.poll_read(work, task) else {
-                return self.poll_nothing(work, task);
+                return self.poll_nothing(work);
             };
             work.waits = false;
             let next = count.and_then(|count| self.took(work, count));
@@ -138,7 +138,7 @@ impl<F: Filter> Connection<F> {
     }
 
     /// Nothing is there to be read.
-    fn poll_nothing(&mut self, work: &mut Work<F>, task: &mut Task<'_>) -> Poll<Result<Next, Lost>> {
+    fn poll_nothing(&mut self, work: &mut Work<F>) -> Poll<Result<Next, Lost>> {
         // The task is about to wait, and others have the thread anyway.
         self.worked = 0;
         self.keep_little(work)?;
@@ -149,7 +149,7 @@ impl<F: Filter> Connection<F> {
         if !mem::replace(&mut work.waits, true) {
             self.be_patient(work.frame);
         }
-        self.poll_silent(work.frame, task).map(Err)
+        self.poll_silent(work.frame).map(Err)
     }
 
     /// Goes on with what was read: 0 bytes are the end.
