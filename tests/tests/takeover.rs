@@ -162,8 +162,8 @@ impl Load {
     /// Waits until there is so much more of something.
     fn wait(&self, of: impl Fn(&Seen) -> usize, more: usize) {
         let seen = self.seen.lock().unwrap();
-        let wanted = of(&seen) + more;
-        let waited = self.news.wait_timeout_while(seen, PATIENCE, |seen| of(seen) < wanted);
+        let enough = of(&seen) + more;
+        let waited = self.news.wait_timeout_while(seen, PATIENCE, |seen| of(seen) < enough);
         let (seen, timeout) = waited.unwrap();
         assert!(!timeout.timed_out(), "mail does not flow: {seen:?}");
     }
@@ -204,15 +204,12 @@ impl Load {
 /// The reply that came instead of what was expected. A connection that is closed without one is no such reply.
 fn attempt(session: &mut Option<Client>, smtp: SocketAddr, id: &str) -> Result<(), Reply> {
     let expect = |reply: Reply, code| if reply.code() == code { Ok(()) } else { Err(reply) };
-    let client = match session {
-        Some(client) => client,
-        None => {
-            let client = session.insert(Client::connect(smtp).unwrap());
-            expect(client.reply().unwrap(), 220)?;
-            expect(client.command("EHLO client.example").unwrap(), 250)?;
-            client
-        }
-    };
+    if session.is_none() {
+        let client = session.insert(Client::connect(smtp).unwrap());
+        expect(client.reply().unwrap(), 220)?;
+        expect(client.command("EHLO client.example").unwrap(), 250)?;
+    }
+    let client = session.as_mut().expect("there is one now");
     expect(client.command("MAIL FROM:<alice@example.com>").unwrap(), 250)?;
     expect(client.command("RCPT TO:<bob@example.org>").unwrap(), 250)?;
     expect(client.command("DATA").unwrap(), 354)?;

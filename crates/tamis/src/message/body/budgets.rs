@@ -46,15 +46,13 @@ mod tests {
     #[tokio::test]
     async fn who_takes_over_has_what_is_left() {
         let budgets = Budgets::default();
-        let mut options = BodyOptions::default();
-        options.total_memory = 100_000;
+        let options = BodyOptions { total_memory: 100_000, ..BodyOptions::default() };
         let (first, second) = (budgets.with(&options), budgets.with(&options));
         let mut body = first.message().collector();
         body.push(vec![b'x'; 50_000].into()).await.unwrap();
         assert!(second.usage().memory > 0);
         assert_eq!(budgets.usage(), second.usage());
-        options.total_memory = 200_000;
-        let third = budgets.with(&options);
+        let third = budgets.with(&BodyOptions { total_memory: 200_000, ..options });
         assert_eq!(third.usage(), Usage::default());
         assert_eq!(budgets.usage(), first.usage());
         drop((body, first, second));
