@@ -67,7 +67,11 @@ impl PolicyFilter {
             }
             Event::Helo(name) => {
                 let name = String::from_utf8_lossy(&name);
-                say(&mut self.waiting[1], rules.helo.named(&name), "helo", &name)
+                match say(&mut self.waiting[1], rules.helo.named(&name), "helo", &name) {
+                    // Whoever accepts is not there any more to do what was said of the client.
+                    Verdict::Accept if self.waiting[0].is_some() => Verdict::Continue,
+                    verdict => verdict,
+                }
             }
             Event::Mail(path) => {
                 let address = Address::parse(path.address);
