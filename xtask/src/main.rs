@@ -36,7 +36,7 @@ Examples:
   cargo xtask test --only clippy   one step of it
   cargo xtask setup                install what the interop tests need
   cargo xtask fuzz --seconds 600   ten minutes for each fuzz target
-  cargo xtask soak                 ten minutes of full load
+  cargo xtask soak                 full load for half an hour
   cargo xtask bench-peers          Tamis beside other milter libraries";
 
 #[derive(Subcommand)]
@@ -50,9 +50,9 @@ enum Task {
     /// Lints the fuzz targets and runs each for a while, from its committed corpus.
     #[command(after_help = FUZZ_HELP)]
     Fuzz(FuzzArgs),
-    /// Loads `tamis serve` for a while and kills connections at random: nothing may grow, nothing may be left.
-    #[command(after_help = SOAK_HELP)]
-    Soak(SoakArgs),
+    /// Loads `tamis serve` for a while, while things die, return and are read again: nothing may grow or be left.
+    #[command(after_help = soak::HELP)]
+    Soak(soak::Options),
     /// Measures Tamis side by side with other milter libraries, and prints tables.
     #[command(after_help = bench::help())]
     BenchPeers(bench::Options),
@@ -86,20 +86,6 @@ found on the way is kept in fuzz/target/corpus; an input that breaks something i
 Examples:
   cargo xtask fuzz
   cargo xtask fuzz --target codec --seconds 600";
-
-const SOAK_HELP: &str = "\
-Builds the program as releases are built. What it looks at, and what came of it: docs/hostile.md.
-
-Examples:
-  cargo xtask soak
-  cargo xtask soak --seconds 30";
-
-#[derive(Args)]
-struct SoakArgs {
-    /// For how long.
-    #[arg(long, value_name = "N", default_value_t = soak::LONG)]
-    seconds: u32,
-}
 
 #[derive(Args)]
 struct FuzzArgs {
@@ -140,7 +126,7 @@ fn run(task: &Task) -> Result<()> {
     match task {
         Task::Setup => packages::setup(&root),
         Task::Fuzz(args) => fuzz::run(&root, &args.target, args.seconds),
-        Task::Soak(args) => soak::run(&root, args.seconds),
+        Task::Soak(options) => soak::run(&root, options),
         Task::BenchPeers(options) => bench::run(&root, options),
         Task::Libmilter(options) => libmilter::run(&root, options),
         Task::FuzzSeeds => fuzz::seeds(&root),

@@ -1,7 +1,8 @@
 //! Hostile input for a running `tamis serve`.
 //!
 //! [`attack`] has the attacks, each of which says what it throws and what must happen; [`campaign`] runs them and
-//! looks at the server afterwards; [`soak`] loads a server for as long as one likes while connections are killed.
+//! looks at the server afterwards; [`soak`] loads a server for as long as one likes while connections are killed, and
+//! [`service`] one with five filters, whose configuration is read again and whose remote milter dies and returns.
 //! What they have in common: the server as a process ([`process`], [`target`], [`log`]), a [`client`] that sends any
 //! bytes, and [`honest`] sessions that check everything they are told.
 //!
@@ -16,6 +17,7 @@ pub mod honest;
 pub mod log;
 pub mod process;
 pub mod random;
+pub mod service;
 pub mod soak;
 pub mod state;
 pub mod target;

@@ -1,16 +1,20 @@
 //! Throws hostile input at `tamis serve`, and loads it for as long as one likes.
 #![forbid(unsafe_code)]
 
+use std::fmt::Display;
+use std::fs;
 use std::io::{IsTerminal as _, Write as _, stderr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use tamis_hostile::attack::{self, Attack, Grouped, Server};
 use tamis_hostile::campaign::{self, Outcome};
 use tamis_hostile::process;
+use tamis_hostile::service::{self, Phase};
 use tamis_hostile::soak::{self, Plan, Sample};
 use tamis_hostile::target::{Address, Target, Times};
 
@@ -63,7 +67,45 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         tamis: Option<PathBuf>,
     },
+
+    /// Five filters under the load of a busy site, at rest and while the configuration is read every second and a remote
+    /// milter dies and returns; every answer must be right, and memory, descriptors and threads must not grow.
+    #[command(after_help = SERVICE)]
+    Service {
+        /// For how long each of the two.
+        #[arg(long, value_name = "N", default_value_t = 600, value_parser = clap::value_parser!(u64).range(5..))]
+        seconds: u64,
+
+        /// Connections that carry messages at the same time.
+        #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=5000))]
+        connections: u64,
+
+        /// Only this one.
+        #[arg(long, value_name = "PHASE", value_enum)]
+        only: Option<Only>,
+
+        /// Where to write the table of figures, as it is in docs/performance.md.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+
+        /// The program to start; without it the `tamis` beside this program.
+        #[arg(long, value_name = "PATH")]
+        tamis: Option<PathBuf>,
+    },
 }
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Only {
+    /// at rest
+    Steady,
+    /// while the configuration is read every second and a remote milter dies and returns
+    Unrest,
+}
+
+const SERVICE: &str = "\
+Examples:
+  tamis-hostile service --seconds 600 --out service.md
+  tamis-hostile service --only unrest --seconds 30 --connections 500";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,6 +114,7 @@ Examples:
   tamis-hostile recipients mutations
   tamis-hostile --to inet:8899@127.0.0.1 --pid $(pidof tamis) resets
   tamis-hostile soak --seconds 600
+  tamis-hostile service --seconds 600
 
 Exit codes: 0 all is well, 1 something is not, 2 wrong usage";
 
@@ -94,6 +137,17 @@ fn run(cli: Cli) -> Result<bool> {
         println!("{}", soak::run(&program(tamis)?, plan, progress)?);
         return Ok(true);
     }
+    if let Some(Command::Service { seconds, connections, only, out, tamis }) = cli.command {
+        let time = Duration::from_secs(seconds);
+        let phases = match only {
+            None => vec![Phase::Steady, Phase::Unrest],
+            Some(Only::Steady) => vec![Phase::Steady],
+            Some(Only::Unrest) => vec![Phase::Unrest],
+        };
+        let connections = usize::try_from(connections).expect("5000 at most");
+        let plans = phases.into_iter().map(|phase| service::Plan { phase, time, connections });
+        return serve(&program(tamis)?, plans, out.as_deref()).map(|()| true);
+    }
     let attacks = select(&cli.attacks)?;
     if cli.table {
         print!("{}", attack::table());
@@ -109,6 +163,24 @@ fn run(cli: Cli) -> Result<bool> {
     match (&cli.to, cli.pid) {
         (Some(socket), Some(pid)) => attack_running(Address::parse(socket)?, pid, &attacks),
         _ => campaign::run(&program(cli.tamis)?, &attacks, report),
+    }
+}
+
+fn serve(program: &Path, plans: impl Iterator<Item = service::Plan>, out: Option<&Path>) -> Result<()> {
+    process::raise_open_files()?;
+    let mut reports = Vec::new();
+    for plan in plans {
+        process::allows_files(plan.files())?;
+        eprintln!("{} connections, {}, for {} s", plan.connections, plan.phase, plan.time.as_secs());
+        let report = service::run(program, plan, |sample| show(sample, sample.at))
+            .with_context(|| plan.phase.to_string())?;
+        reports.push(report);
+    }
+    let table = service::table(&reports);
+    println!("{table}");
+    match out {
+        Some(path) => fs::write(path, table).with_context(|| format!("cannot write {}", path.display())),
+        None => Ok(()),
     }
 }
 
@@ -147,12 +219,17 @@ fn report(outcome: &Outcome) {
     }
 }
 
-/// A line that moves where somebody looks, and one each ten seconds elsewhere.
 fn progress(sample: &Sample) {
+    show(sample, sample.at);
+}
+
+/// A line that moves where somebody looks, and one each ten seconds elsewhere.
+fn show(sample: &dyn Display, at: Duration) {
+    static SHOWN: AtomicU64 = AtomicU64::new(u64::MAX);
     let mut out = stderr();
     if out.is_terminal() {
         let _ = write!(out, "\r\x1b[K{sample}");
-    } else if sample.at.as_secs().is_multiple_of(10) {
+    } else if at.as_secs().is_multiple_of(10) && SHOWN.swap(at.as_secs(), Ordering::Relaxed) != at.as_secs() {
         let _ = writeln!(out, "{sample}");
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -25,10 +25,14 @@ pub const FOOTER: &str = "-- \r\nseen by tamis\r\n";
 /// with what was freed, so that there is no telling a leak from a habit (`docs/limits.md`).
 const ALLOCATOR: [(&str, &str); 1] = [("MALLOC_MMAP_THRESHOLD_", "65536")];
 
-/// A `tamis serve` of ours; killed when dropped.
+/// A program of ours that runs; killed when dropped.
+#[derive(Debug)]
+pub struct Running(Child);
+
+/// A `tamis serve` of ours.
 #[derive(Debug)]
 pub struct Process {
-    child: Child,
+    running: Running,
     /// What it logs.
     pub log: Arc<Log>,
     /// Where it listens, as it says so.
@@ -54,35 +58,65 @@ impl Process {
     pub fn start(program: &Path, options: &[&str]) -> Result<Self> {
         let mut footer = NamedTempFile::new().context("cannot make a temporary file")?;
         footer.write_all(FOOTER.replace('\r', "").as_bytes())?;
-        let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TAMIS_"))
-        {
-            command.env_remove(name);
-        }
+        let mut command = tamis(program);
         command.args(["serve", "--listen", "inet:0@127.0.0.1", "--log-format", "json"]);
         command.args(["--add-header", "X-Tamis: {i}", "--append-text"]).arg(footer.path()).args(options);
-        command.envs(ALLOCATOR).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-        let log = Log::follow(child.stderr.take().expect("it is piped"));
-        let mut process = Self { child, log, address: String::new(), _footer: footer };
-        let line = process.log.wait_for(0, "listening")?;
+        let (running, stderr) = Running::start(&mut command)?;
+        let log = Log::follow(stderr);
+        let line = log.wait_for(0, "listening")?;
         let line: Value = serde_json::from_str(&line).context("the log is no JSON")?;
-        line["address"].as_str().context("the log has no address")?.clone_into(&mut process.address);
-        Ok(process)
+        let address = line["address"].as_str().context("the log has no address")?.to_owned();
+        Ok(Self { running, log, address, _footer: footer })
     }
 
     /// Its number.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.running.pid()
+    }
+
+    /// Asks it to end, as service managers do; returns its exit code and how long it took.
+    pub fn terminate(self) -> Result<(i32, Duration)> {
+        self.running.terminate()
+    }
+}
+
+/// The program, without what the environment says about it, and with an allocator that can be watched.
+pub fn tamis(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TAMIS_")) {
+        command.env_remove(name);
+    }
+    command.envs(ALLOCATOR);
+    command
+}
+
+impl Running {
+    /// Starts a program; returns what it says on stderr, too.
+    pub fn start(command: &mut Command) -> Result<(Self, ChildStderr)> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let program = Path::new(command.get_program()).display().to_string();
+        let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
+        let stderr = child.stderr.take().expect("it is piped");
+        Ok((Self(child), stderr))
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).context("a process has a small number")?);
+        kill(pid, signal).with_context(|| format!("cannot send {signal}"))
     }
 
     /// Asks it to end, as service managers do; returns its exit code and how long it took.
     pub fn terminate(mut self) -> Result<(i32, Duration)> {
         let start = Instant::now();
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).context("a process has a small number")?);
-        kill(pid, Signal::SIGTERM).context("cannot send SIGTERM")?;
+        self.signal(Signal::SIGTERM)?;
         while start.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.0.try_wait()? {
                 return Ok((status.code().context("a signal ended it")?, start.elapsed()));
             }
             sleep(Duration::from_millis(10));
@@ -91,10 +125,10 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -144,4 +178,16 @@ pub fn beside() -> Result<PathBuf> {
 pub fn raise_open_files() -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit on open files")
+}
+
+/// Whether programs that this one starts may open that many files each.
+pub fn allows_files(files: u64) -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if hard >= files {
+        return Ok(());
+    }
+    bail!(
+        "each process may have {hard} files open, {files} are needed: raise the limit as root (ulimit -n {files}), \
+         or have fewer --connections"
+    )
 }

@@ -134,20 +134,18 @@ fn unreadable(item: &Item, setup: &Setup) -> Option<(Rule, Expected)> {
     if unterminated && b"HU".contains(&item.code) {
         return Some((Rule::Unterminated, Expected::closes()));
     }
+    // A message that begins so is aborted, by both libraries.
+    let ends = || match item.taken {
+        Taken::Runs { aborts_first, .. } => {
+            let aborts = aborts_first.then_some(Callback::Abort).into_iter().collect();
+            Expected { callbacks: aborts, ..Expected::closes().with_message(true) }
+        }
+        _ => Expected::closes(),
+    };
     if unterminated && b"MR".contains(&item.code) && item.payload.contains(&0) {
-        let closes = Expected::closes();
-        // A message that begins so is aborted by both libraries.
-        let expected = match item.taken {
-            Taken::Runs { aborts_first, .. } => {
-                let aborts = aborts_first.then_some(Callback::Abort).into_iter().collect();
-                Expected { callbacks: aborts, ..closes.with_message(true) }
-            }
-            _ => closes,
-        };
-        return Some((Rule::UnterminatedArgument, expected));
+        return Some((Rule::UnterminatedArgument, ends()));
     }
-    (item.code == b'L' && item.payload.first() == Some(&0))
-        .then(|| (Rule::NamelessHeader, Expected::closes()))
+    (item.code == b'L' && item.payload.first() == Some(&0)).then(|| (Rule::NamelessHeader, ends()))
 }
 
 /// Commands that have no place, for one of the libraries.
@@ -166,7 +164,7 @@ fn misplaced(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
     {
         return Some(found);
     }
-    if item.passes_over && item.code != b'A' {
+    if item.passes_over && item.code != b'A' && !is_headerless(item, agreed) {
         return Some(match item.settled {
             Some(_) => (Rule::DecidedMessage, repeated(item, agreed)),
             None => (Rule::StepsWithoutCallback, Expected::closes()),
@@ -267,6 +265,15 @@ fn behind(item: &Item, agreed: u32) -> Option<(Rule, Expected)> {
         }
         _ => None,
     }
+}
+
+/// Whether ours takes a command for that of a message without header fields, which it need not pass over anything for: then
+/// it does the same as the stock library, whatever that passes over.
+fn is_headerless(item: &Item, agreed: u32) -> bool {
+    item.before == State::Data
+        && agreed & bits::NO_EOH != 0
+        && State::of(item.code).is_some_and(|next| State::Eohs.reaches(next, agreed))
+        && matches!(item.taken, Taken::Runs { aborts_first: false, .. })
 }
 
 /// What ours does with a message that has no header, where the end of headers is not sent.

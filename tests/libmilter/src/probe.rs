@@ -1,11 +1,12 @@
 //! A running probe: `probe/probe.c`, compiled once and started on one library or the other.
 
 use std::fmt;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +15,7 @@ use tamis_proto::trace;
 use tempfile::TempDir;
 
 use crate::library::{Library, libraries, milters, workshop};
-use crate::play::{patience, play};
+use crate::play::{Played, patience, play};
 use crate::session::{Frames, Session, Setup};
 
 /// What became of a session.
@@ -57,6 +58,9 @@ struct Said {
     session: u64,
     text: String,
 }
+
+/// How long reports are waited for before it is looked whether the session is over.
+const GLANCE: Duration = Duration::from_millis(2);
 
 impl Probe {
     /// Starts a probe and returns when it listens.
@@ -161,13 +165,17 @@ impl Probe {
     fn try_run(&mut self, session: &Session, transcript: &mut Transcript) -> io::Result<()> {
         let id = self.tell(&session.script.to_string())?;
         let stream = UnixStream::connect(self.socket())?;
-        let played = play(&stream, session)?;
+        let (played, said) = thread::scope(|scope| {
+            let playing = scope.spawn(|| play(&stream, session));
+            let said = self.listen_to(&playing);
+            (playing.join().expect("playing does not panic"), said)
+        });
+        let (played, mut said) = (played?, said?);
         transcript.replies = played.replies;
         if let Some(turn) = played.hung_at {
             transcript.trouble.push(format!("hangs after turn {turn}"));
         }
         drop(stream);
-        let mut said = Vec::new();
         while self.closes && !said.last().is_some_and(|said: &Said| said.text.starts_with("close")) {
             said.push(self.hear(patience())?);
         }
@@ -183,6 +191,22 @@ impl Probe {
             transcript.log.push(text);
         }
         Ok(())
+    }
+
+    /// Collects what is said meanwhile: a report that is larger than what the socket holds would keep the probe waiting,
+    /// and with it the connection.
+    fn listen_to(&mut self, playing: &ScopedJoinHandle<'_, io::Result<Played>>) -> io::Result<Vec<Said>> {
+        let mut said = Vec::new();
+        while !playing.is_finished() {
+            self.control.get_ref().set_read_timeout(Some(GLANCE))?;
+            match self.control.fill_buf() {
+                Ok([]) => return Ok(said),
+                Ok(_) => said.push(self.hear(patience())?),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(said)
     }
 
     /// Gives the probe its next script and returns its number.
