@@ -213,6 +213,7 @@ fn messages_are_held_whoever_is_the_reason() {
         ("helo = '.example.net HOLD odd name'", "odd name"),
         ("sender = 'joe@ HOLD odd sender'", "odd sender"),
         ("recipient = 'bob@ HOLD odd recipient'", "odd recipient"),
+        ("client = '192.0.2.7 HOLD odd client'\nhelo = '.example.net OK'", "odd client"),
         ("sender = 'joe@ QUARANTINE:odd'\nrecipient = 'bob@ HOLD later'", "odd"),
         (
             "client = '192.0.2.7 HOLD'\nsender = 'joe@ OK'\nrecipient = 'bob@ REJECT'",
