@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::env;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
@@ -69,7 +69,19 @@ impl Served {
     /// When it does not start.
     pub fn start(address: SocketAddr, arguments: &[&str]) -> Self {
         let mut command = Command::new(tamis_binary());
-        Self::spawn(command.args(["serve", "--log-format", "json"]).args(arguments), address)
+        let listen = format!("inet:{address}");
+        Self::spawn(
+            command.args(["serve", "--log-format", "json"]).args(arguments).args(["--listen", &listen]),
+        )
+    }
+
+    /// Starts `tamis serve` with a configuration, which has it log JSON lines, and returns when it listens.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start_configured(file: &Path) -> Self {
+        Self::spawn(Command::new(tamis_binary()).args(["serve", "--config"]).arg(file))
     }
 
     /// Starts an example and returns when it listens.
@@ -78,16 +90,13 @@ impl Served {
     ///
     /// When it does not start.
     pub fn start_example(name: &str, address: SocketAddr, arguments: &[&str]) -> Self {
-        Self::spawn(Command::new(example_binary(name)).args(arguments), address)
+        let listen = format!("inet:{address}");
+        Self::spawn(Command::new(example_binary(name)).args(arguments).args(["--listen", &listen]))
     }
 
-    fn spawn(command: &mut Command, address: SocketAddr) -> Self {
-        let mut child = command
-            .args(["--listen", &format!("inet:{address}")])
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program was just built");
+    fn spawn(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program was just built");
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let lines = Arc::clone(&log);
@@ -117,12 +126,34 @@ impl Served {
     ///
     /// When there is none in time.
     pub fn wait_for_line(&self, text: &str) -> String {
+        self.wait_for_lines(text, 1).remove(0)
+    }
+
+    /// Waits for so many log lines with this text and returns them.
+    ///
+    /// # Panics
+    ///
+    /// When there are fewer in time.
+    pub fn wait_for_lines(&self, text: &str, count: usize) -> Vec<String> {
+        let found = |lines: &[String]| -> Vec<String> {
+            lines.iter().filter(|line| line.contains(text)).take(count).cloned().collect()
+        };
         let lines = self.log.0.lock().expect("nobody panics with the lines");
-        let missing = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(text));
-        let waited = self.log.1.wait_timeout_while(lines, PATIENCE, missing);
+        let waited = self.log.1.wait_timeout_while(lines, PATIENCE, |lines| found(lines).len() < count);
         let (lines, _) = waited.expect("nobody panics with the lines");
-        let found = lines.iter().find(|line| line.contains(text));
-        found.unwrap_or_else(|| panic!("no {text:?} in the log:\n{}", lines.join("\n"))).clone()
+        let found = found(&lines);
+        assert_eq!(found.len(), count, "lines with {text:?} in the log:\n{}", lines.join("\n"));
+        found
+    }
+
+    /// Sends it a signal, such as `HUP`.
+    ///
+    /// # Panics
+    ///
+    /// When that cannot be sent.
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(kill.expect("kill exists").success());
     }
 
     /// Asks it to end and returns how it did.
@@ -131,8 +162,7 @@ impl Served {
     ///
     /// When it cannot be asked.
     pub fn terminate(mut self) -> ExitStatus {
-        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(kill.expect("kill exists").success());
+        self.signal("TERM");
         self.child.wait().expect("it is our child")
     }
 }

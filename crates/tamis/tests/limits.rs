@@ -358,3 +358,52 @@ fn resident() -> usize {
 fn peak() -> usize {
     memory("VmHWM:")
 }
+
+#[tokio::test]
+async fn limits_are_on_what_servers_that_count_together_have_together() {
+    let (probe, _notes) = Probe::quiet();
+    let mut options = patient();
+    options.max_connections = 2;
+    let first = serve_probe(options.clone(), &probe);
+    let (mut one, mut two) = (first.mta().await, first.mta().await);
+    one.go([connect()]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("second.sock");
+    let listeners = tamis::bind(&[tamis::SocketSpec::Unix(path.clone())]).unwrap();
+    let server = tamis::Server::new(move |peer: &tamis::Peer| probe.for_connection(peer.id)).options(options);
+    let shutdown = tamis::Shutdown::new();
+    let second = tokio::spawn(server.count_in(first.counters.clone()).serve(listeners, shutdown.clone()));
+    first.shutdown.retire();
+    Mta::unix(&path).await.closed().await;
+    assert_eq!(first.counters.exceeded(Limit::Connections), 1);
+    two.go([connect()]).await;
+    two.quit().await;
+    until(|| first.counters.open() == 1).await;
+    let mut three = Mta::unix(&path).await;
+    three.negotiate().await;
+    three.quit().await;
+    one.quit().await;
+    first.drain().await;
+    shutdown.drain();
+    second.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn bytes_in_buffers_are_told_while_they_are_there() {
+    let (probe, _notes) = Probe::quiet();
+    let mut options = patient();
+    options.buffers = 3 << 20;
+    let server = serve_probe(options, &probe);
+    let mut mta = server.mta().await;
+    assert_eq!(server.counters.buffered(), tamis::server::Buffered::default());
+    assert_eq!(server.counters.most_buffered().received, 3 << 20);
+    mta.go([connect(), helo("h"), mail("<>"), rcpt("<a>"), data(), end_of_headers()]).await;
+    let whole = body(&vec![b'x'; 60_000]);
+    mta.write(&whole[..50_000]).await;
+    until(|| server.counters.buffered().received >= 50_000 - 16 * 1024).await;
+    mta.go([&whole[50_000..]]).await;
+    mta.go([end_of_message()]).await;
+    until(|| server.counters.buffered().received == 0).await;
+    mta.quit().await;
+    server.drain().await;
+}

@@ -242,8 +242,9 @@ async fn body_that_cannot_be_read_to_its_end_refuses_the_message_whatever_the_po
         });
         let server = serve_probe(on_failure(policy), &probe);
         let mut mta = at_end(&server).await;
-        // Two packets are read at once.
-        assert_eq!(codes(&answer(&mut mta).await), format!("bb{code}"));
+        // Three packets are whole; what is there of the fourth may have left when it turns out to be cut.
+        let said = codes(&answer(&mut mta).await);
+        assert!([format!("bbb{code}"), format!("bbbb{code}")].contains(&said), "{said}");
         // The connection is as good as before.
         mta.go(&message("<>")[..6]).await;
         mta.quit().await;

@@ -20,13 +20,23 @@ const MAX_REPLY: usize = 2000;
 /// Most bytes of all edits of a message; those beyond are counted.
 const MAX_EDITS: usize = 32 * 1024;
 
+/// Most bytes of all recipients of a message; those beyond are counted.
+const MAX_RECIPIENTS: usize = 16 * 1024;
+
 /// Most conflicts of a message; those beyond are counted.
 const MAX_CONFLICTS: usize = 50;
 
 /// What is kept of a message.
 #[derive(Debug)]
 pub(super) struct Kept {
+    about: record::About,
     pub(super) queue_id: Option<Box<[u8]>>,
+    client: record::Client,
+    auth_user: Option<String>,
+    sender: Option<String>,
+    recipients: Box<[record::Recipient]>,
+    recipients_left_out: usize,
+    began: Option<Timestamp>,
     finished: Timestamp,
     said: Option<Said>,
     decision: (record::Why, Option<Arc<str>>),
@@ -57,8 +67,8 @@ struct Said {
 }
 
 impl Kept {
-    /// Copies what is worth keeping of a message that is over now.
-    pub(super) fn new(record: &chain::Record, generation: &Generation) -> Self {
+    /// Copies what is worth keeping of a message, or of a client, that is over now.
+    pub(super) fn new(about: record::About, record: &chain::Record, generation: &Generation) -> Self {
         let mut room = MAX_EDITS;
         let filters = record.filters.iter().enumerate();
         let filters = filters.map(|(place, filter)| {
@@ -71,7 +81,21 @@ impl Kept {
             first: conflict.first.to_string(),
             second: conflict.second.to_string(),
         });
+        let parties = &record.parties;
+        let kept_text = |bytes: &Option<Bytes>| bytes.as_ref().map(|bytes| text(bytes, MAX_TEXT));
+        let (recipients, recipients_left_out) = recipients(parties);
         Self {
+            about,
+            client: record::Client {
+                name: kept_text(&parties.client_name),
+                address: parties.client_addr,
+                helo: kept_text(&parties.helo),
+            },
+            auth_user: kept_text(&parties.auth_user),
+            sender: parties.sender.as_deref().map(bare),
+            recipients,
+            recipients_left_out,
+            began: record.began.and_then(|began| Timestamp::try_from(began).ok()),
             // It may be a slice of all that was read with it.
             queue_id: record.queue_id.as_ref().map(|id| id[..id.len().min(MAX_TEXT)].into()),
             finished: Timestamp::now(),
@@ -87,6 +111,23 @@ impl Kept {
         self.finished
     }
 
+    pub(super) fn about(&self) -> record::About {
+        self.about
+    }
+
+    pub(super) fn client(&self) -> &record::Client {
+        &self.client
+    }
+
+    pub(super) fn sender(&self) -> Option<&str> {
+        self.sender.as_deref()
+    }
+
+    /// The recipients that there was room for.
+    pub(super) fn recipients(&self) -> impl Iterator<Item = &str> {
+        self.recipients.iter().map(|recipient| &*recipient.address)
+    }
+
     /// How much memory it takes, more or less.
     pub(super) fn bytes(&self) -> usize {
         let filters = self.filters.iter().map(|filter| {
@@ -97,7 +138,11 @@ impl Kept {
         let conflicts = self.conflicts.iter().map(|conflict| {
             size_of_val(conflict) + conflict.what.len() + conflict.first.len() + conflict.second.len()
         });
+        let texts =
+            [&self.client.name, &self.client.helo, &self.auth_user, &self.sender].into_iter().flatten();
         size_of_val(self)
+            + texts.map(String::len).sum::<usize>()
+            + self.recipients.iter().map(recipient_bytes).sum::<usize>()
             + self.queue_id.as_ref().map_or(0, |id| id.len())
             + Said::bytes(self.said.as_ref())
             + filters.sum::<usize>()
@@ -109,7 +154,14 @@ impl Kept {
         let (why, filter) = &self.decision;
         record::Record {
             number,
+            about: self.about,
             queue_id: self.queue_id.as_deref().map(|id| text(id, MAX_TEXT)),
+            client: self.client.clone(),
+            auth_user: self.auth_user.clone(),
+            sender: self.sender.clone(),
+            recipients: self.recipients.to_vec(),
+            recipients_left_out: self.recipients_left_out,
+            began: self.began,
             finished: self.finished,
             verdict: self.said.as_ref().map(Said::show),
             decision: record::Decision { why: *why, filter: filter.as_deref().map(str::to_owned) },
@@ -118,6 +170,34 @@ impl Kept {
             conflicts_left_out: self.conflicts_left_out,
         }
     }
+}
+
+/// The recipients that there is room for, and the number of the others.
+fn recipients(parties: &chain::Parties) -> (Box<[record::Recipient]>, usize) {
+    let mut room = MAX_RECIPIENTS;
+    let all = parties
+        .recipients
+        .iter()
+        .map(|recipient| record::Recipient { address: bare(&recipient.address), refused: recipient.refused });
+    let kept: Box<[_]> = all
+        .take_while(|recipient| {
+            let rest = room.checked_sub(recipient_bytes(recipient));
+            room = rest.unwrap_or(0);
+            rest.is_some()
+        })
+        .collect();
+    let left_out = parties.recipients.len() - kept.len() + parties.more_recipients as usize;
+    (kept, left_out)
+}
+
+fn recipient_bytes(recipient: &record::Recipient) -> usize {
+    size_of_val(recipient) + recipient.address.len()
+}
+
+/// An address without its brackets, which only that of bounces keeps.
+fn bare(address: &[u8]) -> String {
+    let inner = address.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">"));
+    text(inner.filter(|inner| !inner.is_empty()).unwrap_or(address), MAX_TEXT)
 }
 
 /// Says who decided: the filter whose verdict the MTA was told or, where there is none, one that failed.

@@ -19,6 +19,7 @@ mod metrics;
 pub(crate) mod record;
 mod ring;
 mod routes;
+pub(crate) mod search;
 mod state;
 #[cfg(test)]
 mod tests;

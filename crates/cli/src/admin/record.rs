@@ -1,30 +1,42 @@
-//! The record of a message as it is shown: what `tamis explain --json` prints.
+//! The record of a message, or of a client that was refused before it had one, as it is shown: what `tamis explain --json` prints.
 //!
 //! Names of fields stay as they are; there may be more of them one day. `docs/monitoring.md` describes them.
+
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Records, and of how many messages there are any.
+/// Records, and how many there are.
 #[expect(clippy::struct_field_names, reason = "names in JSON")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Records {
     /// How many are kept.
     pub(crate) kept: usize,
-    /// How many are kept at most.
+    /// How many are kept at most: of messages, and as many again of clients that were refused before.
     pub(crate) history: usize,
-    /// When the oldest message of which one is kept was over.
+    /// When the oldest of them was over.
     pub(crate) since: Option<Timestamp>,
     /// The oldest first.
     pub(crate) records: Vec<Record>,
 }
 
-/// What became of a message.
+/// What became of a message, or of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// Counts messages from the start of the daemon, from 1.
+    /// Counts records from the start of the daemon, from 1.
     pub(crate) number: u64,
+    pub(crate) about: About,
     pub(crate) queue_id: Option<String>,
+    pub(crate) client: Client,
+    /// The account that the client logged in with.
+    pub(crate) auth_user: Option<String>,
+    /// Without brackets; `<>` for a bounce.
+    pub(crate) sender: Option<String>,
+    pub(crate) recipients: Vec<Recipient>,
+    /// Recipients that there was no room to keep.
+    pub(crate) recipients_left_out: usize,
+    pub(crate) began: Option<Timestamp>,
     /// When it was over.
     pub(crate) finished: Timestamp,
     /// What the MTA was told; none for a message that it gave up.
@@ -35,6 +47,32 @@ pub(crate) struct Record {
     pub(crate) conflicts: Vec<Conflict>,
     /// Conflicts that there was no room to keep.
     pub(crate) conflicts_left_out: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum About {
+    Message,
+    /// A client that was refused at connect or HELO.
+    Client,
+}
+
+/// Who sends a message, as far as the MTA told it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Client {
+    /// What the MTA says for a name: where it could verify none, the address in brackets or `unknown`.
+    pub(crate) name: Option<String>,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) helo: Option<String>,
+}
+
+/// Whom a message is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recipient {
+    /// Without brackets.
+    pub(crate) address: String,
+    /// By a filter, or by the MTA: the message does not go there.
+    pub(crate) refused: bool,
 }
 
 #[expect(clippy::struct_field_names, reason = "names in JSON")]

@@ -15,6 +15,7 @@ use super::listen::Door;
 use super::metrics;
 use super::record::{Problem, Reloaded};
 use super::ring::{MAX_SHOWN, Wanted};
+use super::search::Search;
 use super::state::State;
 
 /// Asks the daemon to read its configuration again.
@@ -64,40 +65,58 @@ pub(super) async fn answer(
 
 fn records(path: &str, query: Option<&str>, state: &State) -> Response<Page> {
     let id: Cow<'_, [u8]>;
+    let selection: Selection;
     let wanted = match path.strip_prefix("/records/") {
         Some(encoded) => {
             id = percent_decode_str(encoded).into();
             Wanted::QueueId(&id)
         }
-        None => match selection(query.unwrap_or_default()) {
-            Ok(wanted) => wanted,
+        None => match Selection::read(query.unwrap_or_default()) {
+            Ok(read) => {
+                selection = read;
+                match &selection {
+                    Selection::Number(number) => Wanted::Number(*number),
+                    Selection::Last(most, search) => Wanted::Last(*most, search),
+                }
+            }
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
         },
     };
     let records = state.find(wanted);
     // With what is kept, so that who asks can see why it is not among it.
-    let missing = records.records.is_empty() && !matches!(wanted, Wanted::Last(_));
+    let missing = records.records.is_empty() && !matches!(wanted, Wanted::Last(..));
     json(if missing { StatusCode::NOT_FOUND } else { StatusCode::OK }, &records)
 }
 
-/// Reads `limit=N` or `number=N`.
-fn selection(query: &str) -> Result<Wanted<'static>, String> {
-    let number = |name: &str, text: &str| match text.parse() {
-        Ok(number) => Ok(number),
-        Err(_) => Err(format!("{name} is a whole number")),
-    };
-    let mut wanted = Wanted::Last(SHOWN);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        wanted = match pair.split_once('=') {
-            Some((name @ "limit", text)) => {
-                let most = usize::try_from(number(name, text)?).unwrap_or(MAX_SHOWN);
-                Wanted::Last(most.min(MAX_SHOWN))
-            }
-            Some((name @ "number", text)) => Wanted::Number(number(name, text)?),
-            _ => return Err("a query is limit=N or number=N".to_owned()),
+/// What a query asks for.
+enum Selection {
+    Last(usize, Search),
+    Number(u64),
+}
+
+impl Selection {
+    /// Reads `number=N`, or `limit=N` and parts of a search.
+    fn read(query: &str) -> Result<Self, String> {
+        let number = |name: &str, text: &str| match text.parse::<u64>() {
+            Ok(number) => Ok(number),
+            Err(_) => Err(format!("{name} is a whole number")),
         };
+        let (mut most, mut search, mut wanted) = (SHOWN, Search::default(), None);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
+            let text = percent_decode_str(text).decode_utf8_lossy();
+            match name {
+                "limit" => most = usize::try_from(number(name, &text)?).unwrap_or(MAX_SHOWN).min(MAX_SHOWN),
+                "number" => wanted = Some(number(name, &text)?),
+                name if search.set(name, &text) => {}
+                _ => {
+                    let parts = Search::PARTS.join(", ");
+                    return Err(format!("a query is number=N, or limit=N with any of {parts}"));
+                }
+            }
+        }
+        Ok(wanted.map_or(Self::Last(most, search), Self::Number))
     }
-    Ok(wanted)
 }
 
 async fn reload(sender: &ReloadSender) -> Response<Page> {

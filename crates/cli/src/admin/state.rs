@@ -10,7 +10,7 @@ use tamis::server::Counters;
 use super::generation::{Configured, Generation};
 use super::keep::Kept;
 use super::metrics::{Reloads, Totals};
-use super::record::Records;
+use super::record::{About, Records};
 use super::ring::{Ring, Wanted};
 
 /// All that is known of the daemon: what became of recent messages, and what was counted since it started.
@@ -123,6 +123,17 @@ impl State {
 
 impl Observer for State {
     fn message(&self, record: &Record) {
+        self.take(About::Message, record);
+    }
+
+    fn refused_client(&self, record: &Record) {
+        self.take(About::Client, record);
+    }
+}
+
+impl State {
+    /// Counts something that is over, and keeps its record.
+    fn take(&self, about: About, record: &Record) {
         let generation = self.generation();
         self.totals.message(record);
         for (place, filter) in record.filters.iter().enumerate() {
@@ -131,7 +142,7 @@ impl Observer for State {
             }
         }
         if self.ring().is_kept() {
-            let kept = Arc::new(Kept::new(record, &generation));
+            let kept = Arc::new(Kept::new(about, record, &generation));
             self.ring().push(kept);
         }
     }

@@ -36,6 +36,7 @@ pub(super) fn whole() -> String {
     for entry in kind::ALL {
         let filter = entry.schema(&mut generator).to_value();
         let _ = writeln!(page, "\n## `type = \"{}\"`\n\n{}\n", entry.name, description(&filter));
+        let _ = writeln!(page, "```toml\n{}\n```\n", entry.example.trim_end());
         table(&mut page, &filter, "###", "");
     }
     page

@@ -89,12 +89,14 @@ pub(crate) enum LogFormat {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Admin {
     /// The unix socket of `tamis reload` and `tamis explain`; an empty text is none. Who can write to it can see what
-    /// became of recent messages, with replies and changed header fields, so it is for the user of the process alone.
+    /// became of recent messages, with who sent them to whom, replies and changed header fields, so it is for the user of
+    /// the process alone.
     pub(crate) socket: String,
     /// Where `/metrics` (Prometheus), `/healthz` and `/readyz` are served over HTTP, such as `inet:9899@127.0.0.1`; an
     /// empty text is nowhere. They tell nothing about single messages.
     pub(crate) metrics: String,
-    /// For how many messages the record is kept in memory, for `tamis explain`.
+    /// For how many messages the record is kept in memory, for `tamis explain`; and for as many clients that were refused
+    /// before they had one.
     pub(crate) history: u32,
 }
 

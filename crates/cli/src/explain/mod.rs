@@ -14,6 +14,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::admin::client::Daemon;
 use crate::admin::record::Records;
+use crate::admin::search::Search;
 use crate::{exit, log};
 use words::Plain;
 
@@ -23,25 +24,33 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Says what became of a message, and why
 ///
 /// Asks the running daemon for the record of a message and prints who decided, with which reply, when and at which
-/// stage; and for each filter what it said, how long it took, what it changed and how it failed. Without a queue id it
-/// prints a table of the last messages.
+/// stage; who sent it to whom; and for each filter what it said, how long it took, what it changed and how it failed.
+/// Without a queue id it prints a table of the last messages, and of clients that were refused before they had one.
 ///
-/// The daemon keeps the records of as many messages as history under [admin] in its configuration says, in memory. Only
-/// the user it runs as, and root, may ask for them.
+/// The daemon keeps the records of as many messages as history under [admin] in its configuration says, in memory, and of as
+/// many refused clients. Only the user it runs as, and root, may ask for them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   tamis explain 4Rx8Kq0Lz9z1
   tamis explain --last 50
+  tamis explain --client 192.0.2.7
+  tamis explain --sender joe@example.com --recipient example.org
   tamis explain --number 1207
   tamis explain 4Rx8Kq0Lz9z1 --json | jq '.records[].decision'
 
 The JSON object:
   kept, history, since   how many records there are, how many at most, and since when
   records                the oldest first, each with:
-    number               counts messages since the daemon started
+    number               counts records since the daemon started
+    about                message, or client: one that was refused at connect or HELO
     queue_id             null if the MTA did not tell it before the message was over
-    finished             when it was over, in UTC
+    client               name, address and helo, each null if the MTA did not tell it
+    auth_user            the account that the client logged in with
+    sender               without brackets; <> for a bounce
+    recipients           each with address and refused (by a filter or the MTA)
+    recipients_left_out  how many there were besides
+    began, finished      when the message began and was over, in UTC
     verdict              what the MTA was told: stage, verdict (continue, accept, reject, tempfail, discard) and
                          reply; null for a message that it gave up
     decision             why: passed, accepted, refused, failed, earlier or given-up; and filter, which one decided
@@ -57,7 +66,7 @@ Exit codes:
   2  wrong usage")]
 pub(crate) struct Args {
     /// The MTA's name for the message.
-    #[arg(value_name = "QUEUE-ID", conflicts_with_all = ["last", "number"])]
+    #[arg(value_name = "QUEUE-ID", conflicts_with_all = ["last", "number", "client", "sender", "recipient"])]
     queue_id: Option<String>,
 
     /// Prints a table of so many messages, the newest of them last.
@@ -65,8 +74,20 @@ pub(crate) struct Args {
     last: u16,
 
     /// The message with this number in the table, for those that have no queue id.
-    #[arg(long, value_name = "NUMBER", conflicts_with = "last")]
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["last", "client", "sender", "recipient"])]
     number: Option<u64>,
+
+    /// Only those of a client: its address, a network such as 192.0.2.0/24, or its name as the MTA has it.
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+
+    /// Only those from an address, or from any in a domain; <> are bounces.
+    #[arg(long, value_name = "ADDRESS")]
+    sender: Option<String>,
+
+    /// Only those to an address, or to any in a domain.
+    #[arg(long, value_name = "ADDRESS")]
+    recipient: Option<String>,
 
     /// Prints one JSON object.
     #[arg(long)]
@@ -100,14 +121,26 @@ impl Args {
         match (&self.queue_id, self.number) {
             (Some(id), _) => format!("/records/{}", utf8_percent_encode(id, NON_ALPHANUMERIC)),
             (None, Some(number)) => format!("/records?number={number}"),
-            (None, None) => format!("/records?limit={}", self.last),
+            (None, None) => {
+                let parts = Search::PARTS.into_iter().zip(self.search()).filter_map(|(part, text)| {
+                    let text = utf8_percent_encode(text?, NON_ALPHANUMERIC);
+                    Some(format!("&{part}={text}"))
+                });
+                format!("/records?limit={}{}", self.last, parts.collect::<String>())
+            }
         }
+    }
+
+    /// What is searched for, part by part.
+    fn search(&self) -> [Option<&str>; Search::PARTS.len()] {
+        [self.client.as_deref(), self.sender.as_deref(), self.recipient.as_deref()]
     }
 
     fn text(&self, records: &Records) -> String {
         let zone = TimeZone::system();
         if self.queue_id.is_none() && self.number.is_none() {
-            return table::table(records, &zone);
+            let searched = self.search().iter().any(Option::is_some);
+            return table::table(records, searched, &zone);
         }
         let colours = io::stdout().is_terminal() && log::colours_allowed();
         let texts = records.records.iter().map(|record| text::report(record, &zone, colours));

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
 use super::words::{self, Plain};
-use crate::admin::record::{Filter, Kind, Record, Why};
+use crate::admin::record::{About, Filter, Kind, Record, Why};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -29,13 +29,27 @@ impl Page {
     fn write(&mut self, record: &Record, zone: &TimeZone) -> fmt::Result {
         let id =
             record.queue_id.as_deref().map_or_else(|| "no queue id".to_owned(), |id| Plain(id).to_string());
-        writeln!(self.text, "{}, message {}", self.paint(BOLD, id), record.number)?;
+        match record.about {
+            About::Message => writeln!(self.text, "{}, message {}", self.paint(BOLD, id), record.number)?,
+            About::Client => {
+                writeln!(
+                    self.text,
+                    "{}, record {}",
+                    self.paint(BOLD, "a client without a message"),
+                    record.number
+                )?;
+            }
+        }
         let style = record.verdict.as_ref().map_or(DIM, |verdict| colour(verdict.verdict));
         writeln!(self.text, "  {}", self.paint(style, outcome(record)))?;
         if let Some(reply) = record.verdict.as_ref().and_then(|verdict| verdict.reply.as_deref()) {
             writeln!(self.text, "  reply     {}", Plain(reply))?;
         }
         writeln!(self.text, "  decided   {}", decider(record))?;
+        self.parties(record)?;
+        if let Some(began) = record.began.filter(|_| record.about == About::Message) {
+            writeln!(self.text, "  began     {}", words::when(began, zone))?;
+        }
         writeln!(self.text, "  finished  {}", words::when(record.finished, zone))?;
         let all: f64 = record.filters.iter().map(|filter| filter.ms).sum();
         writeln!(self.text, "  filters   {}, {} in all", record.filters.len(), words::time(all))?;
@@ -57,6 +71,29 @@ impl Page {
             )?;
         }
         self.left_out(record.conflicts_left_out, "conflict")
+    }
+
+    /// Who sends it to whom.
+    fn parties(&mut self, record: &Record) -> fmt::Result {
+        if let Some(client) = words::client(&record.client) {
+            writeln!(self.text, "  client    {client}")?;
+        }
+        if let Some(user) = &record.auth_user {
+            writeln!(self.text, "  login     {}", Plain(user))?;
+        }
+        if let Some(sender) = &record.sender {
+            writeln!(self.text, "  from      {}", Plain(sender))?;
+        }
+        let mut title = "to";
+        for recipient in &record.recipients {
+            let refused = if recipient.refused { ", refused" } else { "" };
+            writeln!(self.text, "  {title:<8}  {}{refused}", Plain(&recipient.address))?;
+            title = "";
+        }
+        match record.recipients_left_out {
+            0 => Ok(()),
+            more => writeln!(self.text, "  {title:<8}  and {more} more"),
+        }
     }
 
     fn filter(&mut self, filter: &Filter) -> fmt::Result {

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::admin::record::{Edit, Kind, Verdict};
+use crate::admin::record::{Client, Edit, Kind, Verdict};
 
 /// A text of somebody else's, without what a terminal would obey.
 pub(super) struct Plain<'a>(pub(super) &'a str);
@@ -37,6 +37,24 @@ pub(super) fn time(ms: f64) -> String {
         ms if ms < 1.0 => format!("{:.0} µs", ms * 1e3),
         ms if ms < 1000.0 => format!("{ms:.1} ms"),
         ms => format!("{:.2} s", ms / 1e3),
+    }
+}
+
+/// A client with its name, its address and its HELO.
+pub(super) fn client(client: &Client) -> Option<String> {
+    let Client { name, address, helo } = client;
+    let name = name.as_deref().map(|name| Plain(name).to_string());
+    let who = match (name, address) {
+        // The name stands for the address already.
+        (Some(name), _) if name.starts_with('[') => Some(name),
+        (Some(name), Some(address)) => Some(format!("{name} [{address}]")),
+        (None, Some(address)) => Some(format!("[{address}]")),
+        (name, None) => name,
+    };
+    let helo = helo.as_deref().map(|helo| format!("HELO {}", Plain(helo)));
+    match (who, helo) {
+        (Some(who), Some(helo)) => Some(format!("{who}, {helo}")),
+        (who, helo) => who.or(helo),
     }
 }
 

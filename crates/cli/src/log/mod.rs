@@ -3,11 +3,13 @@
 mod json;
 
 use std::io::{self, IsTerminal};
+use std::os::unix::fs::MetadataExt;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -29,13 +31,21 @@ pub(crate) enum Format {
 impl From<LogFormat> for Format {
     fn from(format: LogFormat) -> Self {
         match format {
-            // <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/#automatic-protocol-upgrading>
-            LogFormat::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => Self::Journald,
+            LogFormat::Auto if stderr_is_the_journal() => Self::Journald,
             LogFormat::Auto | LogFormat::Text => Self::Text,
             LogFormat::Json => Self::Json,
             LogFormat::Journald => Self::Journald,
         }
     }
+}
+
+/// Whether systemd has connected stderr to the journal
+/// (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/#automatic-protocol-upgrading>). What a service starts has the variable
+/// too, wherever its stderr goes.
+fn stderr_is_the_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let stderr = std::fs::metadata("/proc/self/fd/2");
+    stderr.is_ok_and(|stderr| stream == format!("{}:{}", stderr.dev(), stderr.ino()))
 }
 
 /// Which log lines are wanted: `debug`, `tamis::wire=trace`, or several of these with commas between them.
@@ -100,6 +110,13 @@ pub(crate) fn start(base: &'static str, directives: &Directives, format: Format)
                     "cannot log to systemd's journal: is there one? (`--log-format text` logs to stderr)",
                 )?
                 .with_syslog_identifier("tamis".to_owned())
+                // `journalctl QUEUE_ID=…`, as other programs name their fields.
+                .with_field_prefix(None)
+                .with_priority_mappings(PriorityMappings {
+                    info: Priority::Informational,
+                    debug: Priority::Debug,
+                    ..PriorityMappings::new()
+                })
                 .boxed(),
         };
     tracing_subscriber::registry().with(filter).with(layer).init();

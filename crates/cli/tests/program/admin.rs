@@ -69,6 +69,13 @@ Kq0Lz9z1, message 2
   rejected at end-of-message
   reply     550 5.7.1 not allowed here
   decided   by access
+  client    mail.example.com [192.0.2.7], HELO helo.example.com
+  login     joe
+  from      joe@example.com
+  to        jane@example.org
+            bob@example.org, refused
+            and 12 more
+  began     2026-11-21 20:08:54.000 +01:00
   finished  2026-11-21 20:08:55.123 +01:00
   filters   3, 1.5 ms in all
 
@@ -99,13 +106,27 @@ fn the_last_messages_are_a_table() {
     let (ran, asked) = StandIn::new(200, RECORDS).run(&["explain"]);
     assert_eq!(asked, "GET /records?limit=10 HTTP/1.1");
     let expected = "\
-NUMBER  QUEUE ID      FINISHED                        OUTCOME                     DECIDED BY  TIME    WHY
-1       -             2026-11-21 20:08:55.123 +01:00  passed at end-of-message    -           36 µs
-2       4Rx8Kq0Lz9z1  2026-11-21 20:08:55.123 +01:00  rejected at end-of-message  access      1.5 ms  550 5.7.1 not allowed here
+NUMBER  QUEUE ID      FINISHED                        CLIENT     FROM             TO                    OUTCOME                     DECIDED BY  TIME    WHY
+1       -             2026-11-21 20:08:55.123 +01:00  -          -                -                     passed at end-of-message    -           36 µs
+2       4Rx8Kq0Lz9z1  2026-11-21 20:08:55.123 +01:00  192.0.2.7  joe@example.com  jane@example.org +13  rejected at end-of-message  access      1.5 ms  550 5.7.1 not allowed here
 ";
     assert_eq!((ran.code, &*ran.stdout), (0, expected), "{ran:?}");
     let (_, asked) = StandIn::new(200, RECORDS).run(&["explain", "--last", "50"]);
     assert_eq!(asked, "GET /records?limit=50 HTTP/1.1");
+}
+
+#[test]
+fn messages_are_searched_for_by_client_sender_and_recipient() {
+    let args = ["explain", "--client", "192.0.2.0/24", "--sender", "<>", "--recipient", "a&b@example.org"];
+    let (ran, asked) = StandIn::new(200, RECORDS).run(&args);
+    assert_eq!(
+        asked,
+        "GET /records?limit=10&client=192%2E0%2E2%2E0%2F24&sender=%3C%3E&recipient=a%26b%40example%2Eorg HTTP/1.1"
+    );
+    assert!(ran.code == 0 && ran.stdout.starts_with("NUMBER  QUEUE ID"), "{ran:?}");
+    let none = r#"{"kept":7,"history":100,"since":null,"records":[]}"#;
+    let (ran, _) = StandIn::new(200, none).run(&args);
+    assert_eq!((ran.code, &*ran.stdout), (0, "nothing like that is among the 7 records that are kept\n"));
 }
 
 #[test]
@@ -233,5 +254,6 @@ fn help_has_examples_exit_codes_and_the_json() {
         assert!(help.contains(part), "{part:?} in {help}");
     }
     assert_eq!(run(["explain", "a", "--last", "3"]).code, 2);
+    assert_eq!(run(["explain", "a", "--client", "192.0.2.1"]).code, 2);
     assert_eq!(run(["explain", "--last", "0"]).code, 2);
 }

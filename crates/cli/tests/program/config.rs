@@ -164,6 +164,24 @@ fn every_key_has_help_in_the_schema_and_in_the_reference() {
     assert!(keys > 40, "{keys}");
 }
 
+#[test]
+fn each_type_of_filter_has_an_example_in_the_reference_that_is_sound() {
+    let reference = run(["config", "reference"]).stdout;
+    for kind in tamis_filters::kind::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tamis.toml");
+        fs::write(folder.path().join("access.sender"), "joe@example.net REJECT\n").unwrap();
+        let (_, section) = reference.split_once(&format!("\n## `type = \"{}\"`\n", kind.name)).unwrap();
+        let (_, example) = section.split_once("\n```toml\n").unwrap();
+        let (example, _) = example.split_once("```\n").unwrap();
+        assert_eq!(example, kind.example, "{}", kind.name);
+        let remembered = folder.path().join("correspondents").display().to_string();
+        fs::write(&file, example.replace("/var/lib/tamis/correspondents", &remembered)).unwrap();
+        let ran = run(["config", "check", "--config", file.to_str().unwrap()]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}: {ran:?}", kind.name);
+    }
+}
+
 fn visit(schema: &serde_json::Value, see: &mut impl FnMut(&str, &serde_json::Value)) {
     for (key, value) in schema["properties"].as_object().into_iter().flatten() {
         see(key, value);

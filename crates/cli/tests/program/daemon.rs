@@ -98,6 +98,30 @@ async fn sessions_in_work_outlive_a_reload_and_new_ones_are_served_by_the_new_co
 }
 
 #[tokio::test]
+async fn limits_on_connections_count_those_of_configurations_before() {
+    let configured = Configured::new("");
+    let socket = configured.socket("s");
+    configured.write(&format!("{}[limits]\nmax_connections = 2\n", listeners(&[&socket])));
+    let mut serve = configured.start();
+    let mut first = begin(&socket).await;
+    let mut second = begin(&socket).await;
+    serve.signal("HUP");
+    serve.wait_for("in force for new connections");
+    let third = run(["send", "--to", &socket, "/dev/null"]);
+    assert_eq!(third.code, 1, "{third:?}");
+    let line = serve.wait_for("connection refused");
+    assert!(line.contains("2 connections are open, the limit (max-connections)"), "{line}");
+    end(&mut first).await;
+    drop(first);
+    // Nobody tells when the place is free.
+    while run(["send", "--to", &socket, "/dev/null"]).code != 0 {}
+    end(&mut second).await;
+    drop(second);
+    serve.signal("TERM");
+    assert_eq!(serve.wait(), 0);
+}
+
+#[tokio::test]
 async fn a_mistake_leaves_everything_as_it_is_and_is_logged_with_its_place() {
     let configured = Configured::new("");
     let (kept, new) = (configured.socket("kept"), configured.socket("new"));

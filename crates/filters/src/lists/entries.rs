@@ -81,6 +81,11 @@ impl<T: ReadLines> List<T> {
         sound.then_some(Self { inline, files, remembered })
     }
 
+    /// Whether some of it is in files, where more may come to be.
+    pub(crate) fn has_files(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     /// What is found first: in the configuration itself, then in the files in their order.
     pub fn find<R>(&self, mut look: impl FnMut(&T) -> Option<R>) -> Option<R> {
         look(&self.inline).or_else(|| self.files.iter().find_map(|file| look(&file.current())))

@@ -49,4 +49,4 @@ pub use file::{FileErrors, Lines, ReadLines, Refreshed, Watched};
 pub use networks::Networks;
 pub(crate) use networks::{network, prefix};
 pub use patterns::{Patterns, Words};
-pub(crate) use patterns::{glob, lower, regex};
+pub(crate) use patterns::{Sources, glob, lower, regex};

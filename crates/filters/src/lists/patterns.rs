@@ -22,6 +22,11 @@ pub struct Words {
 const MOST_BYTES: usize = 64 << 20;
 
 impl Patterns {
+    /// The place of the first that matches, in the order in which they were taken.
+    pub(crate) fn first(&self, text: &[u8]) -> Option<usize> {
+        self.0.as_ref()?.matches(text).iter().next()
+    }
+
     /// Whether any of them matches.
     pub fn matches(&self, text: &[u8]) -> bool {
         self.0.as_ref().is_some_and(|set| set.is_match(text))
@@ -34,7 +39,7 @@ pub struct Sources(Vec<String>);
 
 impl Sources {
     /// Takes an entry that is a regular expression or has wildcards; says whether it is one of these.
-    pub(super) fn take(&mut self, entry: &str) -> Result<bool, String> {
+    pub(crate) fn take(&mut self, entry: &str) -> Result<bool, String> {
         if let Some(expression) = expression(entry)? {
             regex(expression)?;
             self.0.push(expression.to_owned());
@@ -47,7 +52,7 @@ impl Sources {
     }
 
     /// Makes the automaton.
-    pub(super) fn finish(self) -> Result<Patterns, String> {
+    pub(crate) fn finish(self) -> Result<Patterns, String> {
         if self.0.is_empty() {
             return Ok(Patterns(None));
         }

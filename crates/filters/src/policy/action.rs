@@ -8,6 +8,8 @@ use tamis::proto::SmtpReply;
 pub(super) struct Action {
     pub(super) key: Box<str>,
     pub(super) verdict: Verdict,
+    /// Why the message is to be held, if it is to be.
+    pub(super) hold: Option<Box<str>>,
 }
 
 /// What a client is told where an entry has no text.
@@ -16,8 +18,36 @@ const TEXT: &str = "Access denied";
 /// What Sendmail has before a reply.
 const ERROR: &str = "ERROR:";
 
+/// Why a message is held where an entry has no text.
+const HELD: &str = "held by the access map";
+
+/// What Sendmail has before the reason why a message is held.
+const QUARANTINE: &str = "QUARANTINE:";
+
+/// Reads what stands behind a key.
+pub(super) fn read(key: &str, text: &str) -> Result<Action, String> {
+    let hold = hold(text)?;
+    let verdict = if hold.is_some() { Verdict::Continue } else { verdict(text)? };
+    Ok(Action { key: key.into(), verdict, hold })
+}
+
+/// Why a message is to be held, if it is.
+fn hold(text: &str) -> Result<Option<Box<str>>, String> {
+    let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+    let reason = match word.to_ascii_uppercase() {
+        upper if upper == "HOLD" => rest,
+        upper if upper.starts_with(QUARANTINE) => &text[QUARANTINE.len()..],
+        _ => return Ok(None),
+    };
+    match reason.trim().trim_matches('"') {
+        "" => Ok(Some(HELD.into())),
+        reason if reason.contains(char::is_control) => Err(format!("{reason:?} has what no reason can have")),
+        reason => Ok(Some(reason.into())),
+    }
+}
+
 /// Reads an action in the words of Postfix or of Sendmail.
-pub(super) fn verdict(text: &str) -> Result<Verdict, String> {
+fn verdict(text: &str) -> Result<Verdict, String> {
     let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
     let rest = rest.trim();
     match word.to_ascii_uppercase().as_str() {
@@ -36,7 +66,7 @@ pub(super) fn verdict(text: &str) -> Result<Verdict, String> {
 }
 
 fn unknown(text: &str) -> String {
-    let hint = "write OK, continue, REJECT TEXT, TEMPFAIL TEXT, 550 5.7.1 TEXT or DISCARD";
+    let hint = "write OK, continue, REJECT TEXT, TEMPFAIL TEXT, 550 5.7.1 TEXT, HOLD or DISCARD";
     match text {
         "" => format!("the key has no action: {hint}"),
         text => format!("{text:?} is no action: {hint}"),
@@ -127,6 +157,21 @@ mod tests {
         ] {
             assert_eq!(reply_of(text), told, "{text}");
         }
+    }
+
+    #[test]
+    fn messages_are_held_in_the_words_of_postfix_and_sendmail() {
+        for (text, why) in [
+            ("HOLD", HELD),
+            ("hold for the lawyers", "for the lawyers"),
+            ("QUARANTINE:looks odd", "looks odd"),
+            ("quarantine:\"looks odd\"", "looks odd"),
+        ] {
+            let action = read("key", text).unwrap();
+            assert_eq!((action.verdict, action.hold.as_deref()), (Verdict::Continue, Some(why)), "{text}");
+        }
+        assert!(read("key", "HOLD a\u{7}b").unwrap_err().contains("no reason can have"));
+        assert_eq!(read("key", "OK").unwrap().hold, None);
     }
 
     #[test]

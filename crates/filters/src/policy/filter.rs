@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tamis::message::{Address, Client};
-use tamis::{Context, Event, Filter, Needs, Now, Reply, Stage, Verdict};
+use tamis::{Actions, Context, Event, Filter, Needs, Now, Reply, Stage, Verdict};
 
 use super::Settings;
 use super::action::Action;
@@ -42,12 +42,21 @@ pub(super) struct PolicyFilter {
     waiting: [Option<Arc<Action>>; 2],
 }
 
+/// What is known of a message.
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    /// The entry that has it held.
+    hold: Option<Arc<Action>>,
+    /// Its sender passes: nothing more of it is looked at.
+    passed: bool,
+}
+
 impl PolicyFilter {
     pub(super) fn new(rules: Arc<Rules>) -> Self {
         Self { rules, waiting: [None, None] }
     }
 
-    fn look_up(&mut self, event: Event) -> Verdict {
+    fn look_up(&mut self, message: &mut Message, event: Event) -> Verdict {
         let rules = self.rules.clone();
         match event {
             Event::Connect(client) => {
@@ -58,19 +67,38 @@ impl PolicyFilter {
             }
             Event::Helo(name) => {
                 let name = String::from_utf8_lossy(&name);
-                say(&mut self.waiting[1], rules.helo.named(&name), "helo", &name)
+                match say(&mut self.waiting[1], rules.helo.named(&name), "helo", &name) {
+                    // Whoever accepts is not there any more to do what was said of the client.
+                    Verdict::Accept if self.waiting[0].is_some() => Verdict::Continue,
+                    verdict => verdict,
+                }
             }
             Event::Mail(path) => {
                 let address = Address::parse(path.address);
-                if let Some(action) = self.waiting.iter().flatten().next() {
-                    return tell(action, "client of sender", &address);
+                for action in self.waiting.iter().flatten() {
+                    match tell(action, "client of sender", &address) {
+                        Verdict::Continue => message.hold(action),
+                        verdict => return verdict,
+                    }
                 }
-                let action = rules.sender.address(&address, &rules.delimiter);
-                action.map_or(Verdict::Continue, |action| tell(&action, "sender", &address))
+                let Some(action) = rules.sender.address(&address, &rules.delimiter) else {
+                    return Verdict::Continue;
+                };
+                message.hold(&action);
+                match tell(&action, "sender", &address) {
+                    // Whoever accepts is not there at the end, where a message is held.
+                    Verdict::Accept if message.hold.is_some() => {
+                        message.passed = true;
+                        Verdict::Continue
+                    }
+                    verdict => verdict,
+                }
             }
+            Event::Rcpt(_) if message.passed => Verdict::Continue,
             Event::Rcpt(path) => {
                 let address = Address::parse(path.address);
                 let action = rules.recipient.address(&address, &rules.delimiter);
+                action.iter().for_each(|action| message.hold(action));
                 match action.map(|action| tell(&action, "recipient", &address)) {
                     // To accept would be to pass all the others too.
                     None | Some(Verdict::Accept) => Verdict::Continue,
@@ -82,6 +110,15 @@ impl PolicyFilter {
     }
 }
 
+impl Message {
+    /// Takes note of an entry that has it held; the first one says why.
+    fn hold(&mut self, action: &Arc<Action>) {
+        if action.hold.is_some() && self.hold.is_none() {
+            self.hold = Some(action.clone());
+        }
+    }
+}
+
 /// What is said before there is a message; what can only be done to one waits for it.
 fn say(
     waiting: &mut Option<Arc<Action>>,
@@ -89,18 +126,20 @@ fn say(
     what: &str,
     who: &dyn Display,
 ) -> Verdict {
-    let discard = |action: &Arc<Action>| action.verdict == Verdict::Discard;
-    *waiting = action.clone().filter(discard);
+    let waits = |action: &Arc<Action>| action.verdict == Verdict::Discard || action.hold.is_some();
+    *waiting = action.clone().filter(waits);
     match action {
-        Some(action) if !discard(&action) => tell(&action, what, who),
+        Some(action) if !waits(&action) => tell(&action, what, who),
         _ => Verdict::Continue,
     }
 }
 
 /// Says in the log what an entry does to somebody.
 fn tell(action: &Action, what: &str, who: &dyn Display) -> Verdict {
-    let Action { key, verdict } = action;
-    if verdict.stops() {
+    let Action { key, verdict, hold } = action;
+    if let Some(reason) = hold {
+        tracing::info!(%key, reason, "{what} {} has the message held by the access map", who.to_string().escape_debug());
+    } else if verdict.stops() {
         tracing::info!(%key, verdict = %verdict, "{what} {} is refused by the access map", who.to_string().escape_debug());
     } else {
         tracing::debug!(%key, verdict = %verdict, "{what} {} is in the access map", who.to_string().escape_debug());
@@ -109,25 +148,39 @@ fn tell(action: &Action, what: &str, who: &dyn Display) -> Verdict {
 }
 
 impl Filter for PolicyFilter {
-    type Message = ();
+    type Message = Message;
 
     fn needs(&self) -> Needs {
         let Rules { client, helo, sender, recipient, .. } = &*self.rules;
-        let discards = client.any(Map::discards) || helo.any(Map::discards);
+        let waits = |map: &Map| map.discards() || map.holds();
+        let waits = client.any(waits) || helo.any(waits);
+        let holds = [client, helo, sender, recipient].iter().any(|source| source.any(Map::holds));
         let stages = [
             (Stage::Connect, client.is_used()),
             (Stage::Helo, helo.is_used()),
-            (Stage::Mail, sender.is_used() || discards),
+            (Stage::Mail, sender.is_used() || waits),
             (Stage::Rcpt, recipient.is_used()),
+            (Stage::EndOfMessage, holds || self.rules.may_hold()),
         ];
-        Needs::new().answer(stages.into_iter().filter(|(_, used)| *used).map(|(stage, _)| stage))
+        let needs = Needs::new().answer(stages.into_iter().filter(|(_, used)| *used).map(|(stage, _)| stage));
+        match holds {
+            true => needs.require(Actions::QUARANTINE),
+            // A file may come to have such an entry while the connection is open.
+            false if self.rules.may_hold() => needs.allow(Actions::QUARANTINE),
+            false => needs,
+        }
     }
 
-    fn now(&mut self, _: &mut Context<'_, ()>, event: Event) -> Now {
-        Now::Done(Ok(self.look_up(event)))
+    fn now(&mut self, cx: &mut Context<'_, Message>, event: Event) -> Now {
+        if event != Event::EndOfMessage {
+            return Now::Done(Ok(self.look_up(cx.message, event)));
+        }
+        let reason = cx.message.hold.as_ref().and_then(|action| action.hold.clone());
+        let held = reason.map_or(Ok(()), |reason| cx.quarantine(String::from(reason)));
+        Now::Done(held.map(|()| Verdict::Continue).map_err(Into::into))
     }
 
-    async fn on(&mut self, _: &mut Context<'_, ()>, _: Event) -> Reply {
+    async fn on(&mut self, _: &mut Context<'_, Message>, _: Event) -> Reply {
         Ok(Verdict::Continue)
     }
 }
@@ -165,7 +218,19 @@ fn list<T: ReadLines>(key: &str, entries: &Entries, build: &mut Build) -> Option
     build.within(key, |build| List::build(entries, build)).map(Some)
 }
 
+impl Rules {
+    /// Whether entries can come, by way of a file, that have messages held.
+    fn may_hold(&self) -> bool {
+        [&self.client, &self.helo, &self.sender, &self.recipient].iter().any(|source| source.has_files())
+    }
+}
+
 impl Source {
+    fn has_files(&self) -> bool {
+        self.own.as_ref().is_some_and(List::has_files)
+            || self.shared.as_ref().is_some_and(|shared| shared.has_files())
+    }
+
     /// Whether there is a file, which may come to have entries, or an entry.
     fn is_used(&self) -> bool {
         self.own.is_some() || self.any(|map| !map.is_empty())
@@ -183,11 +248,17 @@ impl Source {
     fn client(&self, address: Option<IpAddr>, name: Option<&str>) -> Option<Arc<Action>> {
         let by_address = address.and_then(|address| self.find(|map| map.ip(address)));
         let by_name = || name.and_then(|name| self.find(|map| map.name(name)));
-        by_address.or_else(by_name).or_else(|| self.find(Map::default))
+        let expressions = || {
+            let address = address.map(|address| address.to_canonical().to_string());
+            let texts = [name, address.as_deref()];
+            texts.into_iter().flatten().find_map(|text| self.find(|map| map.expression(text.as_bytes())))
+        };
+        by_address.or_else(by_name).or_else(expressions).or_else(|| self.find(Map::default))
     }
 
     fn named(&self, name: &str) -> Option<Arc<Action>> {
-        self.find(|map| map.name(name)).or_else(|| self.find(Map::default))
+        let expressions = || self.find(|map| map.expression(name.as_bytes()));
+        self.find(|map| map.name(name)).or_else(expressions).or_else(|| self.find(Map::default))
     }
 
     fn address(&self, address: &Address, delimiter: &str) -> Option<Arc<Action>> {
@@ -195,6 +266,7 @@ impl Source {
         self.find(|map| map.mailbox(address, delimiter))
             .or_else(by_domain)
             .or_else(|| self.find(|map| map.user(address, delimiter)))
+            .or_else(|| self.find(|map| map.expression(address.mailbox())))
             .or_else(|| self.find(Map::default))
     }
 }

@@ -9,7 +9,7 @@ use tamis::Verdict;
 use tamis::message::Address;
 
 use super::action::{self, Action};
-use crate::lists::{ReadLines, canonical, lower, name_of, network, parents, prefix};
+use crate::lists::{Patterns, ReadLines, Sources, canonical, lower, name_of, network, parents, prefix};
 
 /// What is to be done, by key.
 #[derive(Debug, Default)]
@@ -24,10 +24,17 @@ pub(super) struct Map {
     names: HashMap<Box<str>, Arc<Action>>,
     /// Names that all below is meant of, and whether they themselves are too.
     trees: HashMap<Box<str>, (Arc<Action>, bool)>,
+    /// In their order, with what each is for.
+    patterns: Patterns,
+    expressions: Vec<Arc<Action>>,
+    /// Those that are no automaton yet.
+    sources: Sources,
     null: Option<Arc<Action>>,
     default: Option<Arc<Action>>,
     /// Some entry discards.
     discards: bool,
+    /// Some entry has messages held.
+    holds: bool,
 }
 
 /// A map for each direction, as in Sendmail's access database.
@@ -50,22 +57,33 @@ enum Key {
     Name(Box<str>),
     Tree(Box<str>),
     Below(Box<str>),
+    Expression,
 }
 
 impl Map {
     pub(super) fn is_empty(&self) -> bool {
-        let Self { networks, lengths: _, mailboxes, users, names, trees, null, default, discards: _ } = self;
+        let Self { networks, mailboxes, users, names, trees, expressions, null, default, .. } = self;
         networks.is_empty()
             && mailboxes.is_empty()
             && users.is_empty()
             && names.is_empty()
             && trees.is_empty()
+            && expressions.is_empty()
             && null.is_none()
             && default.is_none()
     }
 
     pub(super) fn discards(&self) -> bool {
         self.discards
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        self.holds
+    }
+
+    /// The first regular expression that matches.
+    pub(super) fn expression(&self, text: &[u8]) -> Option<Arc<Action>> {
+        self.patterns.first(text).map(|place| self.expressions[place].clone())
     }
 
     pub(super) fn default(&self) -> Option<Arc<Action>> {
@@ -113,6 +131,7 @@ impl Map {
 
     fn insert(&mut self, key: Key, action: Arc<Action>) -> Result<(), String> {
         self.discards |= action.verdict == Verdict::Discard;
+        self.holds |= action.hold.is_some();
         let text = action.key.clone();
         let before = match key {
             Key::Default => self.default.replace(action),
@@ -129,6 +148,11 @@ impl Map {
             Key::Name(name) => self.names.insert(name, action),
             Key::Below(name) => self.trees.insert(name, (action, false)).map(|(action, _)| action),
             Key::Tree(name) => self.trees.insert(name, (action, true)).map(|(action, _)| action),
+            Key::Expression => {
+                self.sources.take(expression_of(&text))?;
+                self.expressions.push(action);
+                None
+            }
         };
         match before {
             Some(before) => {
@@ -138,9 +162,10 @@ impl Map {
         }
     }
 
-    fn finish(mut self) -> Self {
+    fn finish(mut self) -> Result<Self, String> {
         self.lengths.sort_unstable_by(|a, b| b.cmp(a));
-        self
+        self.patterns = std::mem::take(&mut self.sources).finish()?;
+        Ok(self)
     }
 }
 
@@ -169,7 +194,7 @@ impl ReadLines for Map {
     }
 
     fn finish(draft: Self) -> Result<Self, String> {
-        Ok(draft.finish())
+        draft.finish()
     }
 }
 
@@ -199,24 +224,64 @@ impl ReadLines for Tagged {
 
     fn finish(draft: Self) -> Result<Self, String> {
         let Self { client, helo, sender, recipient } = draft;
-        let [client, helo, sender, recipient] = [client, helo, sender, recipient].map(Map::finish);
-        Ok(Self { client, helo, sender, recipient })
+        Ok(Self {
+            client: client.finish()?,
+            helo: helo.finish()?,
+            sender: sender.finish()?,
+            recipient: recipient.finish()?,
+        })
     }
 }
 
 /// Parts an entry.
 fn parse(entry: &str) -> Result<(&str, Arc<Action>), String> {
     let mut quoted = false;
-    let end = entry.find(|letter: char| {
-        quoted ^= letter == '"';
-        !quoted && letter.is_whitespace()
-    });
+    let blank = || {
+        entry.find(|letter: char| {
+            quoted ^= letter == '"';
+            !quoted && letter.is_whitespace()
+        })
+    };
+    let end = end_of_expression(entry).or_else(blank);
     let (key, action) = entry.split_at(end.unwrap_or(entry.len()));
-    let verdict = action::verdict(action.trim())?;
-    Ok((key, Arc::new(Action { key: key.into(), verdict })))
+    Ok((key, Arc::new(action::read(key, action.trim())?)))
+}
+
+/// Where a regular expression ends that an entry begins with, which may have spaces: at a slash before a space.
+fn end_of_expression(entry: &str) -> Option<usize> {
+    let start = entry.len() - expression_of(entry).len();
+    let inner = entry[start..].strip_prefix('/')?;
+    let mut escaped = false;
+    inner.char_indices().find_map(|(at, letter)| {
+        let is_slash = letter == '/' && !escaped;
+        escaped = letter == '\\' && !escaped;
+        let behind = &inner[at + letter.len_utf8()..];
+        (is_slash && !behind.starts_with(|next: char| !next.is_whitespace()))
+            .then(|| entry.len() - behind.len())
+    })
+}
+
+/// A key without the direction that it may have in front.
+fn expression_of(key: &str) -> &str {
+    match key.split_once(':') {
+        Some((tag, rest)) if rest.starts_with('/') && tag.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
+            rest
+        }
+        _ => key,
+    }
 }
 
 fn read_key(key: &str) -> Result<Key, String> {
+    if let Some(inner) = key.strip_prefix('/') {
+        return match inner.rsplit_once('/') {
+            Some((_, flags)) if !flags.is_empty() && flags.bytes().all(|flag| flag.is_ascii_alphabetic()) => {
+                Err(format!(
+                    "{key:?}: there are no flags behind a regular expression; case does not matter unless it begins with (?-i)"
+                ))
+            }
+            _ => Ok(Key::Expression),
+        };
+    }
     let bare = key.strip_prefix('<').and_then(|key| key.strip_suffix('>')).unwrap_or(key);
     if key == "*" || key == "<>" {
         return Ok(if key == "*" { Key::Default } else { Key::Null });

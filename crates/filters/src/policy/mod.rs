@@ -38,7 +38,10 @@ use crate::lists::Entries;
 ///
 /// An entry is a key and an action: `"192.0.2.0/24 REJECT go away"`. `file:NAME` takes the lines of a file, which is read
 /// again when it changes. The most telling key counts: an address before a domain, that before the domains above it, and
-/// last of all `*`. A key stands once in a place; what stands here counts before what is in files.
+/// last of all `*`. A key stands once in a place; what stands here counts before what is in files. Where no other key fits,
+/// regular expressions are tried in their order, before `*`: `"/^(info|sales)[0-9]+@/ REJECT made up"`. They are looked for in the
+/// client's name, then its address, in the HELO name, in the whole address of a sender or recipient; case does not matter,
+/// unless one begins with `(?-i)`.
 ///
 /// The actions are those of Postfix and of Sendmail:
 ///
@@ -50,6 +53,8 @@ use crate::lists::Entries;
 /// - `TEMPFAIL TEXT` (also `DEFER`): refused for now, `451 4.7.1 TEXT`.
 /// - `550 5.7.9 TEXT`, any code from 400 to 599, the status code or none: that reply. `421` also closes the connection.
 ///   Sendmail's `ERROR:5.7.9:550 TEXT` is the same.
+/// - `HOLD TEXT` (Sendmail's `QUARANTINE:TEXT` is the same): the message is taken, and held by the MTA for somebody to look
+///   at, for all its recipients. Whatever else is said of its parties is done all the same.
 /// - `DISCARD`: the message is taken, and thrown away without a word.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

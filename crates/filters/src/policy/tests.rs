@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 
 use tamis::Stage;
 use tamis::testing::{Mta, Report};
@@ -202,5 +203,61 @@ fn a_dotted_name_and_the_plain_one_can_differ() {
         let settings = format!("sender = [{entries}]");
         assert_eq!(reply(&settings, "<joe@example.com>"), "250", "{entries}");
         assert_eq!(reply(&settings, "<joe@a.example.com>"), "550 5.7.1 above", "{entries}");
+    }
+}
+
+#[test]
+fn messages_are_held_whoever_is_the_reason() {
+    for (settings, reason) in [
+        ("client = '192.0.2.7 HOLD odd client'", "odd client"),
+        ("helo = '.example.net HOLD odd name'", "odd name"),
+        ("sender = 'joe@ HOLD odd sender'", "odd sender"),
+        ("recipient = 'bob@ HOLD odd recipient'", "odd recipient"),
+        ("client = '192.0.2.7 HOLD odd client'\nhelo = '.example.net OK'", "odd client"),
+        ("sender = 'joe@ QUARANTINE:odd'\nrecipient = 'bob@ HOLD later'", "odd"),
+        (
+            "client = '192.0.2.7 HOLD'\nsender = 'joe@ OK'\nrecipient = 'bob@ REJECT'",
+            "held by the access map",
+        ),
+    ] {
+        let report = mail(&plan("policy", settings), mta(), "<joe@example.com>", &["<bob@example.org>"]);
+        assert!(report.failures().is_empty(), "{settings}: {report}");
+        assert_eq!(report.message().unwrap().quarantine().as_deref(), Some(reason), "{settings}");
+    }
+    // What is held may be refused too, and the next message is another.
+    let plan = plan("policy", "sender = 'joe@ HOLD'\nrecipient = 'old@ REJECT gone'");
+    let report = mail(&plan, mta(), "<joe@example.com>", &["<old@example.org>", "<bob@example.org>"]);
+    assert_eq!(report.reply_to("<old@example.org>").unwrap(), "550 5.7.1 gone");
+    assert!(report.message().unwrap().quarantine().is_some());
+    let report = mail(&plan, mta(), "<ann@example.com>", &["<bob@example.org>"]);
+    assert_eq!(report.message().unwrap().quarantine(), None);
+}
+
+#[test]
+fn regular_expressions_are_tried_where_no_other_key_fits() {
+    for (settings, expected) in [
+        (r"client = ['/^mail\./ REJECT one', '/example/ REJECT two']", "one"),
+        (r"client = ['/\.7$/ REJECT by address', '* REJECT any']", "by address"),
+        (r"client = ['/example/ REJECT no', 'mail.a.example.net REJECT name']", "name"),
+        (r"helo = '/^MAIL\.A/ REJECT helo'", "helo"),
+        (r"sender = ['/^j[a-z]+@example\.com$/ REJECT sender', '* OK']", "sender"),
+        (r"sender = ['/(?-i)^JOE/ REJECT no', '/e@.*\/?com/ REJECT with a slash']", "with a slash"),
+        (r"access = 'From:/^joe (x)?|^joe@/ REJECT with a space'", "with a space"),
+    ] {
+        assert_eq!(reply(settings, "<joe@example.com>"), format!("550 5.7.1 {expected}"), "{settings}");
+    }
+}
+
+#[test]
+fn a_bad_regular_expression_is_told() {
+    for (entry, said) in [
+        ("/(/ REJECT", "is no regular expression: unclosed group"),
+        ("/joe REJECT", "does not end with a slash"),
+        ("/joe/i REJECT", "there are no flags behind a regular expression"),
+        ("/joe/", "the key has no action"),
+    ] {
+        let (plan, remarks) = build("policy", &format!("sender = '{entry}'"), Path::new("."));
+        let remarks = texts(&remarks);
+        assert!(plan.is_none() && remarks.iter().any(|remark| remark.contains(said)), "{entry}: {remarks:?}");
     }
 }

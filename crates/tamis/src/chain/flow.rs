@@ -1,6 +1,7 @@
 //! A chain's way through a connection: messages begin and end, steps go through the filters and are answered.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tamis_proto::edit::model::Path;
@@ -11,7 +12,7 @@ use super::content::{Content, cut};
 use super::edits::Draft;
 use super::failure::{Failure, note};
 use super::member::Seat;
-use super::record::{FilterRecord, Record, TARGET};
+use super::record::{Record, TARGET};
 use super::scene::Scene;
 use super::step::Step;
 use super::verdict::{Decision, Ended, Extent};
@@ -67,6 +68,9 @@ impl Chain {
             self.begin_message();
         }
         self.note_queue_id(cx);
+        if self.observer.is_some() {
+            self.note_parties(cx, stage, event);
+        }
         self.observe(cx, stage, event);
         if let Some(verdict) = self.foregone(stage) {
             return Some(Ok(verdict));
@@ -155,6 +159,48 @@ impl Chain {
         }
     }
 
+    fn note_parties(&mut self, cx: &Context<'_, ()>, stage: Stage, event: &Event) {
+        if stage == Stage::Connect {
+            self.told_refusal = false;
+        }
+        if matches!(stage, Stage::Connect | Stage::Helo | Stage::Mail | Stage::Rcpt) {
+            self.parties.get_or_insert_default().observe(event, cx.facts());
+        }
+    }
+
+    /// Takes note of what the MTA is told: of a recipient, and of a client that is refused before it has a message.
+    pub(super) fn note_answer(&mut self, stage: Option<Stage>, said: &Reply) {
+        let (Some(stage), Ok(verdict)) = (stage, said) else { return };
+        match stage {
+            Stage::Rcpt => {
+                if let Some(parties) = &mut self.parties {
+                    parties.answered(verdict);
+                }
+            }
+            // A client that tries again with another HELO is told the same.
+            Stage::Connect | Stage::Helo if verdict.stops() && self.is_recorded() && !self.told_refusal => {
+                self.told_refusal = true;
+                let began = self.observer.is_some().then(SystemTime::now);
+                let verdict = Some((stage, verdict.clone()));
+                let record = self.finish(Record { began, verdict, ..Record::default() });
+                record.log("client refused");
+                if let Some(observer) = &self.observer {
+                    observer.refused_client(&record);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether what filters do at a stage is written down: about a message, and about a client until it has one.
+    pub(super) fn is_noted(&self, stage: Stage) -> bool {
+        self.message.record.is_some() || matches!(stage, Stage::Connect | Stage::Helo) && self.is_recorded()
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.observer.is_some() || tracing::enabled!(target: TARGET, tracing::Level::INFO)
+    }
+
     /// Whether filters need time.
     fn is_at_work(&self) -> bool {
         self.seats.iter().any(|seat| seat.later.is_some())
@@ -241,14 +287,19 @@ impl Chain {
 
     fn begin_message(&mut self) {
         self.message = Message { open: true, ..Message::default() };
-        if self.observer.is_some() || tracing::enabled!(target: TARGET, tracing::Level::INFO) {
-            self.message.record = Some(Box::default());
+        if self.is_recorded() {
+            let began = self.observer.is_some().then(SystemTime::now);
+            self.message.record = Some(Box::new(Record { began, ..Record::default() }));
         }
         let can_hold = self.plan.can_hold();
         for seat in &mut self.seats {
             seat.begin_message();
             self.message.some_are_out |= !seat.is_in();
             if self.message.record.is_some() {
+                // What a filter said of the client is no message's, unless it decides about them all.
+                if self.ended.is_none() {
+                    drop(seat.record.take());
+                }
                 seat.note_lasting_failure();
             }
             // What failed for the connection is answered for with each message.
@@ -282,7 +333,9 @@ impl Chain {
     fn foregone(&mut self, stage: Stage) -> Option<Verdict> {
         let answers = self.plan.answers(stage);
         if let Some(Ended(verdict)) = &self.ended {
-            return Some(if answers { verdict.clone() } else { Verdict::Continue });
+            let verdict = if answers { verdict.clone() } else { return Some(Verdict::Continue) };
+            self.note_verdict(stage, &verdict);
+            return Some(verdict);
         }
         if !stage.in_message() {
             return None;
@@ -454,16 +507,23 @@ impl Chain {
     }
 
     /// Hands out what was written down of a message.
-    fn report(&mut self, mut record: Record) {
-        for seat in &mut self.seats {
-            let next =
-                FilterRecord { name: seat.name.clone(), dry_run: seat.dry_run, ..FilterRecord::default() };
-            record.filters.push(std::mem::replace(&mut *seat.record, next));
-        }
-        record.log();
+    fn report(&mut self, record: Record) {
+        let record = self.finish(record);
+        record.log("message");
         if let Some(observer) = &self.observer {
             observer.message(&record);
         }
+    }
+
+    /// Completes a record with what was written down elsewhere.
+    fn finish(&mut self, mut record: Record) -> Record {
+        for seat in &mut self.seats {
+            record.filters.push(seat.record.take());
+        }
+        if let Some(parties) = &mut self.parties {
+            record.parties = parties.end_message();
+        }
+        record
     }
 
     /// The message is given up, or the connection is over.
@@ -496,6 +556,8 @@ impl Chain {
             // The MTA may go on with another client.
             self.ended = None;
             self.plain = None;
+            self.parties = None;
+            self.told_refusal = false;
             self.seats.iter_mut().for_each(Seat::reopen);
         }
     }

@@ -156,7 +156,7 @@ impl Seat {
         let Member { name, filter, on_failure, timeout, dry_run, condition } = member;
         let name: Arc<str> = name.into();
         Self {
-            record: Box::new(FilterRecord { name: name.clone(), dry_run, ..FilterRecord::default() }),
+            record: Box::new(FilterRecord::new(name.clone(), dry_run)),
             name,
             gate: condition.map(|condition| Box::new(Gate::new(condition))),
             replay: Vec::new(),

@@ -71,6 +71,7 @@ mod flow;
 mod gate;
 mod member;
 mod negotiate;
+mod parties;
 mod pipeline;
 mod record;
 mod scene;
@@ -93,6 +94,7 @@ use self::flow::Message;
 pub use self::member::Member;
 use self::member::Seat;
 use self::negotiate::Plan;
+pub use self::parties::{Parties, RecordedRecipient};
 pub use self::record::{Conflict, FilterRecord, Observer, Record};
 use self::step::Step;
 use self::verdict::Ended;
@@ -110,6 +112,10 @@ pub struct Chain {
     /// The envelope without the recipients that the MTA rejects, where some filters do not want to see them.
     plain: Option<Arc<Envelope>>,
     observer: Option<Arc<dyn Observer>>,
+    /// For the observer, from connect on.
+    parties: Option<Box<Parties>>,
+    /// It was told that this client is refused.
+    told_refusal: bool,
     /// The first failure of this step, for a flight record.
     failed: Option<(Cause, String)>,
 }
@@ -154,6 +160,8 @@ impl Chain {
             step: None,
             plain: None,
             observer: None,
+            parties: None,
+            told_refusal: false,
             failed: None,
         }
     }
@@ -181,8 +189,9 @@ impl Chain {
         self
     }
 
-    /// Has somebody told what became of each message. Without one, and where nobody logs
-    /// `tamis::chain::record` at level INFO, nothing is written down.
+    /// Has somebody told what became of each message, and of each client that was refused before. Without one, and where
+    /// nobody logs `tamis::chain::record` at level INFO, nothing is written down; who sent a message to whom is written
+    /// down for an observer alone, for which the MTA is asked to tell it.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
@@ -226,6 +235,9 @@ impl Filter for Chain {
 
     async fn negotiate(&mut self, offer: &Offer) -> Result<Needs, BoxError> {
         self.plan = negotiate::negotiate(self.mode, &mut self.seats, *offer).await;
+        if self.observer.is_some() {
+            self.plan.watch_parties();
+        }
         Ok(self.plan.needs.clone())
     }
 
@@ -237,7 +249,13 @@ impl Filter for Chain {
         if self.failed.is_some() {
             self.ring(cx);
         }
-        done.map_or(Look::Later, Look::Done)
+        match done {
+            Some(reply) => {
+                self.note_answer(event.stage(), &reply);
+                Look::Done(reply)
+            }
+            None => Look::Later,
+        }
     }
 
     fn now(&mut self, cx: &mut Context<'_, ()>, event: Event) -> Now {
@@ -252,11 +270,13 @@ impl Filter for Chain {
     }
 
     async fn on_shown(&mut self, cx: &mut Context<'_, ()>, event: &Event) -> Reply {
-        let reply = match event.stage() {
+        let stage = event.stage();
+        let reply = match stage {
             Some(stage) => self.finish_step(cx, stage, event).await,
             None => self.finish_farewell(cx, event).await,
         };
         self.ring(cx);
+        self.note_answer(stage, &reply);
         reply
     }
 }

@@ -24,6 +24,9 @@ const MOST_NAMES: usize = 50;
 pub(super) const CONTENT: Actions =
     Actions::ADD_HEADERS.union(Actions::CHANGE_HEADERS).union(Actions::REPLACE_BODY);
 
+/// Where a message's envelope is told.
+const ENVELOPE: [Stage; 4] = [Stage::Connect, Stage::Helo, Stage::Mail, Stage::Rcpt];
+
 const HEADERS: Actions = Actions::ADD_HEADERS.union(Actions::CHANGE_HEADERS);
 
 /// Edits of the recipients.
@@ -64,6 +67,12 @@ impl Plan {
 
     pub(super) fn at(&self, stage: Stage) -> &[usize] {
         &self.by_stage[stage as usize]
+    }
+
+    /// Asks for what tells who sends a message to whom, without an answer.
+    pub(super) fn watch_parties(&mut self) {
+        let needs = std::mem::take(&mut self.needs);
+        self.needs = needs.watch(ENVELOPE);
     }
 
     pub(super) fn can_hold(&self) -> bool {
@@ -210,7 +219,7 @@ fn merge(mode: Mode, seats: &[Seat], asked: &[Needs], offer: Offer) -> Plan {
     }
     let collects = |what: fn(&Collect) -> bool| live().any(|(_, (seat, _))| what(&seat.terms.collect));
     if collects(|collect| collect.envelope) {
-        needs = needs.watch([Stage::Connect, Stage::Helo, Stage::Mail, Stage::Rcpt]);
+        needs = needs.watch(ENVELOPE);
     }
     let sees_late = |stage: Stage| live().any(|(at, (seat, _))| is_behind(at) && seat.terms.called.at(stage));
     let header_late =

@@ -2,15 +2,22 @@
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tamis_proto::{Edit, Stage, Verdict};
 
-/// What became of a message in a chain: handed to an [`Observer`] when it is over, and logged as one line.
+use super::Parties;
+
+/// What became of a message in a chain: handed to an [`Observer`] when it is over, and logged as one line. So is what
+/// became of a client that was refused before it had a message.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Record {
+    /// When the message began; for a client that was refused, when that was. Only an [`Observer`] gets to know.
+    pub began: Option<SystemTime>,
+    /// Who sends it to whom; also only where there is an [`Observer`].
+    pub parties: Parties,
     /// The MTA's name for the message, if it told it.
     pub queue_id: Option<Bytes>,
     /// What the MTA was told at last, and where; none for a message that was given up.
@@ -62,6 +69,12 @@ pub struct Conflict {
 pub trait Observer: Send + Sync + 'static {
     /// Is told about a message that is over.
     fn message(&self, record: &Record);
+
+    /// Is told about a client that was refused at connect or HELO, once for each connection: it has no message, and
+    /// so no queue id. Does nothing unless it is implemented.
+    fn refused_client(&self, record: &Record) {
+        let _ = record;
+    }
 }
 
 impl<F: Fn(&Record) + Send + Sync + 'static> Observer for F {
@@ -71,15 +84,19 @@ impl<F: Fn(&Record) + Send + Sync + 'static> Observer for F {
 }
 
 impl Record {
-    /// Writes the one line.
-    pub(super) fn log(&self) {
+    /// Writes the one line: `what` it is about.
+    pub(super) fn log(&self, what: &'static str) {
         let queue_id = self.queue_id.as_deref().map(|id| id.escape_ascii().to_string());
         let (stage, verdict) = match &self.verdict {
             Some((stage, verdict)) => (stage.name(), verdict.to_string()),
             None => ("-", "given up".to_owned()),
         };
         let by_filter = List(&self.filters);
-        tracing::info!(target: TARGET, queue_id, stage, verdict, ?by_filter, "message");
+        let text = |text: &Option<Bytes>| text.as_deref().map(|text| text.escape_ascii().to_string());
+        let parties = &self.parties;
+        let (client, sender) = (parties.client_addr.map(tracing::field::display), text(&parties.sender));
+        let recipients = sender.is_some().then(|| parties.reached());
+        tracing::info!(target: TARGET, queue_id, client, sender, recipients, stage, verdict, ?by_filter, "{what}");
     }
 }
 
@@ -120,6 +137,16 @@ impl<T: fmt::Display> fmt::Display for Quoted<T> {
 }
 
 impl FilterRecord {
+    pub(super) fn new(name: Arc<str>, dry_run: bool) -> Self {
+        Self { name, dry_run, ..Self::default() }
+    }
+
+    /// Hands out what is in it, and begins anew.
+    pub(super) fn take(&mut self) -> Self {
+        let next = Self::new(self.name.clone(), self.dry_run);
+        std::mem::replace(self, next)
+    }
+
     fn write_json(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{{\"name\":{}", Quoted(&self.name))?;
         match &self.verdict {

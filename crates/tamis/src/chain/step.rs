@@ -136,6 +136,7 @@ impl Chain {
         mut shown: bool,
     ) {
         let stage = event.stage().expect("only stages are offered");
+        let is_noted = self.is_noted(stage);
         let seat = &mut self.seats[at];
         let own;
         let event = match event {
@@ -153,14 +154,12 @@ impl Chain {
             return;
         }
         seat.joined |= stage.in_message();
-        if self.message.record.is_some() {
+        if is_noted {
             seat.began = Some(std::time::Instant::now());
         }
         match seat.now(scene, around, event, shown) {
             // Nearly always, and then there is nothing to it.
-            Ok(Some(Ok(Verdict::Continue)))
-                if self.message.record.is_none() && stage != Stage::EndOfMessage =>
-            {
+            Ok(Some(Ok(Verdict::Continue))) if !is_noted && stage != Stage::EndOfMessage => {
                 seat.turn = None;
             }
             Ok(Some(reply)) => self.judge(step, at, reply.map_err(Failure::Error)),
@@ -171,9 +170,10 @@ impl Chain {
 
     /// Takes what a filter said.
     pub(super) fn judge(&mut self, step: &mut Step, at: usize, said: Result<Verdict, Failure>) {
+        let is_noted = self.is_noted(step.stage);
         let seat = &mut self.seats[at];
         let turn = seat.turn.take();
-        if let (Some(began), Some(_)) = (seat.began.take(), &self.message.record) {
+        if let Some(began) = seat.began.take().filter(|_| is_noted) {
             seat.record.called(turn.unwrap_or(step.stage), began.elapsed());
         }
         match turn {
@@ -190,6 +190,7 @@ impl Chain {
         stage: Stage,
         said: Result<Verdict, Failure>,
     ) {
+        let is_noted = self.is_noted(step.stage);
         let seat = &mut self.seats[at];
         let verdict = match said {
             Ok(Verdict::Continue) => {
@@ -205,7 +206,7 @@ impl Chain {
             Ok(effect) => effect,
             Err(misuse) => return self.fail_at(step, at, stage, &misuse.into()),
         };
-        if self.message.record.is_some() {
+        if is_noted {
             seat.record.verdict = Some((stage, verdict.clone()));
         }
         match effect {
@@ -247,10 +248,11 @@ impl Chain {
     fn fail_at(&mut self, step: &mut Step, at: usize, stage: Stage, failure: &Failure) {
         let open = self.message.open;
         let can_hold = self.plan.can_hold();
+        let is_noted = self.is_noted(step.stage);
         let seat = &mut self.seats[at];
         failure.log(&seat.name, stage.name(), seat.on_failure.name());
         note(&mut self.failed, &seat.name, failure);
-        if self.message.record.is_some() {
+        if is_noted {
             seat.record.failure = Some((stage.name(), failure.to_string()));
         }
         // What was asked for is not half done.

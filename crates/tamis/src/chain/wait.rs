@@ -112,7 +112,7 @@ impl Chain {
     async fn wait_for_all(&mut self, scene: &Scene<'_>, step: &mut Step, event: &Event, first_decides: bool) {
         let (stage, can_hold) = (step.stage, self.plan.can_hold());
         let mut decided = step.decision.is_some();
-        let is_noted = self.message.record.is_some() || stage == Stage::EndOfMessage;
+        let is_noted = self.is_noted(stage) || stage == Stage::EndOfMessage;
         let mut came_in: Vec<(usize, Result<Verdict, Failure>)> = Vec::new();
         let mut open: Vec<Open<'_>> = Vec::new();
         let mut seats = self.seats.iter_mut().enumerate();

@@ -44,6 +44,7 @@ mod params;
 mod text;
 
 pub use address::Address;
+pub(crate) use body::Budgets;
 pub use body::{
     Allowance, Body, BodyCollector, BodyError, BodyOptions, BodyReader, BodyWriter, Budget, Replacement,
 };

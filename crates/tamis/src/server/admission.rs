@@ -10,13 +10,16 @@ use super::throttle::Throttle;
 use super::{Options, Shared};
 use crate::filter::{Peer, PeerAddress};
 
-/// The connections that are open.
+/// The log lines about connections that have no place.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
-    open: Mutex<Open>,
     total: Throttle,
     per_peer: Throttle,
 }
+
+/// The connections that are open, to all servers that count together.
+#[derive(Debug, Default)]
+pub(super) struct Places(Mutex<Open>);
 
 #[derive(Debug, Default)]
 struct Open {
@@ -52,10 +55,10 @@ impl Party {
     }
 }
 
-impl Admission {
+impl Places {
     fn open(&self) -> MutexGuard<'_, Open> {
         // Nothing in here panics.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, peer: Party, options: &Options) -> Result<(), Full> {
@@ -88,7 +91,7 @@ impl Place {
     /// Takes a place. If there is none, that is logged and counted.
     pub(super) fn take(shared: &Arc<Shared>, peer: Peer) -> Result<Self, Full> {
         let (admission, options) = (&shared.admission, &shared.options);
-        if let Err(full) = admission.take(Party::of(&peer.address), options) {
+        if let Err(full) = shared.counters.places().take(Party::of(&peer.address), options) {
             shared.counters.exceed(full.0);
             let (throttle, what, limit) = match full.0 {
                 Limit::ConnectionsPerPeer => {
@@ -113,6 +116,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.shared.counters.closed();
-        self.shared.admission.give_back(Party::of(&self.peer.address));
+        self.shared.counters.places().give_back(Party::of(&self.peer.address));
     }
 }

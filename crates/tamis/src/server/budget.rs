@@ -9,6 +9,13 @@ use super::Shared;
 #[derive(Debug, Default)]
 pub(super) struct Budget(AtomicUsize);
 
+impl Budget {
+    /// Bytes that are taken now.
+    pub(super) fn used(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What each connection may have in buffers without asking, so that small mail passes however many large frames
 /// others have begun, and costs no counting.
 pub(super) const FREE: usize = 16 * 1024;
@@ -49,7 +56,7 @@ impl Held {
         let before = self.charged();
         (self.input, self.macros) = (input, macros);
         let after = self.charged();
-        let total = &self.shared.budget.0;
+        let total = &self.shared.counters.buffers().0;
         if after <= before {
             if after < before {
                 total.fetch_sub(before - after, Ordering::Relaxed);
@@ -67,7 +74,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.shared.budget.0.fetch_sub(self.charged(), Ordering::Relaxed);
+        self.shared.counters.buffers().0.fetch_sub(self.charged(), Ordering::Relaxed);
     }
 }
 

@@ -1,9 +1,13 @@
 //! What a server counts.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Options;
+use super::admission::Places;
+use super::budget::Budget;
 use super::limits::Limit;
+use crate::message::{self, Budgets};
 
 /// What a server counts. Clones show the same numbers.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +21,23 @@ struct Numbers {
     open: AtomicU64,
     messages: AtomicU64,
     exceeded: [AtomicU64; Limit::ALL.len()],
+    /// What limits are on.
+    places: Places,
+    buffers: Budget,
+    bodies: Budgets,
+    most: Mutex<Buffered>,
+}
+
+/// Bytes that connections and messages have in buffers, or may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Buffered {
+    /// What MTAs have sent that is not worked on yet, and macros; without 16 KiB that each connection may have anyway.
+    pub received: usize,
+    /// Bodies that filters collect or make, in memory; without 16 KiB that each message may have anyway.
+    pub bodies: usize,
+    /// Such bodies in files.
+    pub body_files: u64,
 }
 
 impl Counters {
@@ -43,6 +64,37 @@ impl Counters {
     /// How often connections ran into a limit so far.
     pub fn exceeded(&self, limit: Limit) -> u64 {
         self.0.exceeded[limit as usize].load(Ordering::Relaxed)
+    }
+
+    /// What is in buffers now.
+    pub fn buffered(&self) -> Buffered {
+        let bodies = self.0.bodies.usage();
+        Buffered { received: self.0.buffers.used(), bodies: bodies.memory, body_files: bodies.spool }
+    }
+
+    /// What may be in buffers at most, as the [options](Options) of the last server say that counts here; nothing
+    /// before there is one.
+    pub fn most_buffered(&self) -> Buffered {
+        *self.0.most.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.0.places
+    }
+
+    pub(super) fn buffers(&self) -> &Budget {
+        &self.0.buffers
+    }
+
+    /// The budget of bodies of a server that counts here from now on.
+    pub(super) fn bodies(&self, options: &Options) -> message::Budget {
+        let most = Buffered {
+            received: options.buffers,
+            bodies: options.body.total_memory,
+            body_files: options.body.total_spool,
+        };
+        *self.0.most.lock().unwrap_or_else(PoisonError::into_inner) = most;
+        self.0.bodies.with(&options.body)
     }
 
     /// The number of the next connection.

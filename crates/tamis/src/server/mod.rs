@@ -42,12 +42,11 @@ use crate::recorder::{FlightRecord, Observer};
 use accept::accept;
 use admission::Admission;
 use allow::Hook;
-use budget::Budget;
 use watch::{Ring, Watch};
 
 pub use crate::permission::{in_usual_chroot, split_queue_directory};
 pub use allow::{AllowList, NotAllowed};
-pub use counters::Counters;
+pub use counters::{Buffered, Counters};
 pub use ipnet::IpNet;
 pub use limits::Limit;
 pub use listener::{BindError, BindOptions, Listener, bind, bind_with};
@@ -78,7 +77,6 @@ struct Shared {
     counters: Counters,
     admission: Admission,
     watch: Arc<Watch>,
-    budget: Budget,
     bodies: message::Budget,
     witness: Witness,
     /// Who wants to have flight records.
@@ -89,13 +87,12 @@ impl Shared {
     fn new(options: Options, shutdown: Shutdown, counters: Counters, witness: Witness) -> Self {
         Self {
             limits: Arc::new(options.limits),
-            bodies: message::Budget::new(options.body.clone()),
+            bodies: counters.bodies(&options),
             watch: Arc::new(Watch::new(&options)),
             options,
             shutdown,
             counters,
             admission: Admission::default(),
-            budget: Budget::default(),
             witness,
             observer: None,
         }
@@ -210,7 +207,8 @@ where
     }
 
     /// Counts on where another server stopped: connections get numbers that it has not given, and those that it still
-    /// has are among the open ones.
+    /// has are among the open ones. Limits are on what both have together: on connections, on
+    /// [`Options::buffers`], and on bodies where [`Options::body`] is the same.
     #[must_use]
     pub fn count_in(mut self, counters: Counters) -> Self {
         self.counters = counters;

@@ -10,7 +10,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use tamis::remote::{Breaker, BreakerState};
-use tamis::server::Limit;
+use tamis::server::{Buffered, Limit};
 
 use crate::admin::generation::{Counted, Generation};
 use crate::admin::state::State;
@@ -64,6 +64,22 @@ fn connections(state: &State, writer: &mut Writer<'_>) -> fmt::Result {
         [([("result", "accepted")], counters.accepted()), ([("result", "refused")], counters.refused())],
     )?;
     writer.gauge("tamis_connections_open", "Connections of MTAs that are open.", [([], counters.open())])?;
+    let buffers = |buffered: Buffered| {
+        let Buffered { received, bodies, body_files, .. } = buffered;
+        [("received", received as u64), ("bodies", bodies as u64), ("body-files", body_files)]
+            .map(|(what, bytes)| ([("buffer", what)], bytes))
+    };
+    writer.gauge(
+        "tamis_buffered_bytes",
+        "Bytes in buffers: received from MTAs and not worked on yet, bodies in memory, bodies in files. Of the first two \
+         16 KiB are free for each connection and each message, and are not counted.",
+        buffers(counters.buffered()),
+    )?;
+    writer.gauge(
+        "tamis_buffered_bytes_limit",
+        "What they may be at most, as the configuration says.",
+        buffers(counters.most_buffered()),
+    )?;
     writer.counter(
         "tamis_limits_exceeded",
         "How often a connection of an MTA ran into a limit, which ended it.",
@@ -97,7 +113,11 @@ fn messages(state: &State, writer: &mut Writer<'_>) -> fmt::Result {
         [([], totals.conflicts.get())],
     )?;
     let (records, bytes) = state.kept();
-    writer.gauge("tamis_history_records", "Messages of which the record is kept.", [([], records)])?;
+    writer.gauge(
+        "tamis_history_records",
+        "Messages and refused clients of which the record is kept.",
+        [([], records)],
+    )?;
     writer.gauge("tamis_history_bytes", "Memory of these records.", [([], bytes)])
 }
 

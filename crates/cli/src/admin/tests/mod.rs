@@ -6,9 +6,9 @@ mod openmetrics;
 mod records;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use tamis::chain::{Chain, Conflict, FilterRecord, Observer, OnFailure, Record};
+use tamis::chain::{Chain, Conflict, FilterRecord, Observer, OnFailure, Parties, Record};
 use tamis::linear::{Linear, Mail};
 use tamis::testing::Mta;
 use tamis::{Actions, BoxError, Edit, Peer, Stage, Verdict};
@@ -79,7 +79,31 @@ fn eventful() -> Record {
     scan.failure = Some(("end-of-headers", "no verdict within 10s".to_owned()));
     let mut record = record("4Rx8Kq0Lz9z1", Some((Stage::EndOfMessage, refusal)), vec![access, trial, scan]);
     record.conflicts = vec![conflict()];
+    record.began = Some(UNIX_EPOCH + Duration::from_secs(1_795_288_134));
+    record.parties = parties();
     record
+}
+
+/// Who sends it to whom: through a chain, as only chains can tell.
+fn parties() -> Parties {
+    let seen = Arc::new(Mutex::new(None));
+    let observer = {
+        let seen = seen.clone();
+        Arc::new(move |record: &Record| *seen.lock().unwrap() = Some(record.parties.clone()))
+    };
+    let pass = |mail: Mail| async move {
+        drop(mail);
+        Ok::<_, BoxError>(Verdict::Continue)
+    };
+    let mta = Mta::postfix().client("mail.example.com", "192.0.2.7:4321".parse().unwrap());
+    let mta = mta.helo("helo.example.com").macro_value("{auth_authen}", "joe").from("<joe@example.com>");
+    let mta = mta.to("<jane@example.org>").to("<bob@example.org>").message("Subject: hello\n\nHi!\n");
+    let chain = Chain::pipeline().add("access", Linear::new(pass)).observer(observer);
+    mta.run_blocking(|_| chain).unwrap();
+    let mut parties: Parties = seen.lock().unwrap().take().unwrap();
+    parties.recipients[1].refused = true;
+    parties.more_recipients = 12;
+    parties
 }
 
 /// What a chain tells when two of its filters change the same field.

@@ -3,17 +3,18 @@
 use tamis::chain::{Chain, Member, Observer, OnFailure};
 use tamis::linear::{Linear, Mail};
 use tamis::testing::Mta;
-use tamis::{Actions, BoxError, Edit, Peer, Stage, Verdict};
+use tamis::{Actions, BoxError, Context, Edit, Event, Filter, Needs, Peer, Reply, Stage, Verdict};
 
 use super::{Configured, State, conflict, eventful, filter, members, passed, record, state};
-use crate::admin::record::{self, Kind, Record, Records, Why};
+use crate::admin::record::{self, About, Kind, Record, Records, Why};
 use crate::admin::ring::Wanted;
+use crate::admin::search::Search;
 
 /// What programs of users rely on, and what `tamis explain` is shown by its own tests.
 const EXAMPLE: &str = include_str!("../../../tests/program/records.json");
 
 fn only(state: &State) -> Record {
-    let mut records = state.find(Wanted::Last(10)).records;
+    let mut records = state.find(Wanted::Last(10, &Search::default())).records;
     assert_eq!(records.len(), 1, "{records:#?}");
     records.remove(0)
 }
@@ -29,7 +30,7 @@ fn the_json_of_a_record_has_the_names_that_it_always_had() {
     let state = state(members());
     state.message(&passed(""));
     state.message(&eventful());
-    let mut records = state.find(Wanted::Last(10));
+    let mut records = state.find(Wanted::Last(10, &Search::default()));
     let finished = "2026-11-21T19:08:55.123456Z".parse().unwrap();
     records.since = Some(finished);
     records.records.iter_mut().for_each(|record| record.finished = finished);
@@ -90,8 +91,12 @@ fn what_is_kept_of_one_message_is_bounded() {
     access.new_body = true;
     access.failure = Some(("mail", "ü".repeat(60_000)));
     let mut record = record("a", None, vec![access]);
-    record.queue_id = Some(text);
+    record.queue_id = Some(text.clone());
     record.conflicts = vec![conflict(); 3_000];
+    record.parties = super::parties();
+    record.parties.sender = Some(text.clone());
+    record.parties.recipients = vec![record.parties.recipients[0].clone(); 5_000];
+    record.parties.recipients[100].address = text;
     let state = state(members());
     state.message(&record);
     assert!(state.kept().1 < 64 * 1024, "{:?}", state.kept());
@@ -102,6 +107,8 @@ fn what_is_kept_of_one_message_is_bounded() {
     assert_eq!(shown.conflicts.len() + shown.conflicts_left_out, 3_000);
     let failure = filter.failure.as_ref().unwrap();
     assert!(failure.error.ends_with('…') && failure.error.len() < 600);
+    assert_eq!(shown.recipients.len() + shown.recipients_left_out, 5_012);
+    assert!(shown.recipients.len() > 100 && shown.recipients[100].address.len() < 600);
 }
 
 #[test]
@@ -149,4 +156,33 @@ fn a_chain_at_work_is_written_down() {
     assert!(trial.dry_run && trial.verdict.as_ref().unwrap().reply.as_deref() == Some("550 5.7.1 no"));
     let failure = scan.failure.as_ref().unwrap();
     assert_eq!((&*failure.error, failure.policy.as_deref()), ("it broke", Some("accept")));
+}
+
+#[test]
+fn a_client_that_is_refused_leaves_a_record_without_a_message() {
+    let state = state(vec![super::member("access", "policy", OnFailure::Tempfail)]);
+    let chain = |_: &Peer| Chain::pipeline().add("access", RefusesClients).observer(state.clone());
+    let mta = Mta::postfix().client("mail.example.com", "192.0.2.7:4321".parse().unwrap()).lenient();
+    mta.run_blocking(chain).unwrap();
+    let record = only(&state);
+    assert_eq!((record.about, record.queue_id.as_deref()), (About::Client, None));
+    assert_eq!((record.decision.why, record.decision.filter.as_deref()), (Why::Refused, Some("access")));
+    assert_eq!(record.client.address, Some("192.0.2.7".parse().unwrap()));
+    let verdict = record.verdict.unwrap();
+    assert_eq!((&*verdict.stage, verdict.reply.as_deref()), ("connect", Some("550 5.7.1 go away")));
+}
+
+struct RefusesClients;
+
+impl Filter for RefusesClients {
+    type Message = ();
+
+    fn needs(&self) -> Needs {
+        Needs::new().answer([Stage::Connect])
+    }
+
+    async fn on(&mut self, _: &mut Context<'_, ()>, event: Event) -> Reply {
+        let is_client = event.stage() == Some(Stage::Connect);
+        Ok(if is_client { Verdict::reject("5.7.1", "go away") } else { Verdict::Continue })
+    }
 }

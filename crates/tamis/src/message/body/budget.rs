@@ -1,7 +1,7 @@
 //! What the bodies of all messages may take together, and each of them.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -52,6 +52,16 @@ pub(super) const FREE: usize = 16 * 1024;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Shared>);
+
+/// A budget that is there as long as somebody has it.
+#[derive(Debug)]
+pub(super) struct WeakBudget(Weak<Shared>);
+
+impl WeakBudget {
+    pub(super) fn upgrade(&self) -> Option<Budget> {
+        self.0.upgrade().map(Budget)
+    }
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -104,6 +114,10 @@ impl Budget {
     pub fn usage(&self) -> Usage {
         let spool = self.spool();
         Usage { memory: self.0.memory.load(Ordering::Relaxed), spool: spool.used(), waiting: spool.waiting() }
+    }
+
+    pub(super) fn downgrade(&self) -> WeakBudget {
+        WeakBudget(Arc::downgrade(&self.0))
     }
 
     fn spool(&self) -> MutexGuard<'_, Queue> {

@@ -12,6 +12,7 @@
 
 mod blocks;
 mod budget;
+mod budgets;
 mod collect;
 mod error;
 mod line_ends;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 pub use budget::{Allowance, Budget, Usage};
+pub(crate) use budgets::Budgets;
 pub use collect::BodyCollector;
 pub use error::BodyError;
 pub use line_ends::CrlfLines;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of a [`Budget`](super::Budget): how much of bodies is kept, and where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BodyOptions {
     /// Most bytes of one message's bodies in memory, the old and the new one together; 1 MiB by default. A body that
