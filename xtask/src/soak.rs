@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::steps::{Cargo, cargo};
 
 pub(crate) const HELP: &str = "\
-Builds the program as releases are built, and loads it three times:
+Builds the program, as releases are built, and loads it three times:
 
   steady   five filters, one of them a remote milter, under many connections: every message is judged alike
   unrest   the same while the configuration is read every second and the remote milter dies and returns
@@ -17,8 +17,8 @@ Builds the program as releases are built, and loads it three times:
 Memory, descriptors and threads must not grow, and nothing may be left. Figures: docs/performance.md.
 
 Examples:
-  cargo xtask soak                         ten minutes of each
-  cargo xtask soak --seconds 10            as in `cargo xtask test`
+  cargo xtask soak                                        ten minutes of each
+  cargo xtask soak --seconds 10 --connections 500 --dev   as in `cargo xtask test`
   cargo xtask soak --only unrest --seconds 60 --connections 500
   cargo xtask soak --only steady --only unrest --out service.md";
 
@@ -31,6 +31,10 @@ pub(crate) struct Options {
     /// Connections that carry messages at the same time, where nothing is killed.
     #[arg(long, value_name = "N", default_value_t = CONNECTIONS)]
     connections: u32,
+
+    /// Load the program as other tests have built it, instead of building it as releases are.
+    #[arg(long)]
+    dev: bool,
 
     /// Only this load (may be repeated).
     #[arg(long, value_name = "LOAD", value_enum)]
@@ -54,9 +58,10 @@ enum Load {
 const CONNECTIONS: u32 = 2000;
 
 impl Options {
-    /// As in continuous integration: half a minute in all.
+    /// As in continuous integration: half a minute in all, and no release is built for it. Such a program is slower: with
+    /// fewer connections each of them gets to do something.
     pub(crate) fn short() -> Self {
-        Self { seconds: 10, connections: CONNECTIONS, only: vec![], out: None }
+        Self { seconds: 10, connections: 500, dev: true, only: vec![], out: None }
     }
 
     fn wants(&self, load: Load) -> bool {
@@ -64,11 +69,12 @@ impl Options {
     }
 }
 
-/// Builds as releases are, as a load is about what people run, and runs it.
+/// Builds the program, as releases are unless it is to be quick, and loads it.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
-    // With the command of `package`, so that the program is built once for both.
-    Cargo::new("build --release --package tamis-cli --locked").run(root)?;
-    Cargo::new("build --release --package tamis-hostile --locked").run(root)?;
+    // One after the other: together, some of their dependencies would be built anew.
+    for build in if options.dev { BUILD_DEV } else { BUILD } {
+        build.run(root)?;
+    }
     let seconds = options.seconds.to_string();
     let connections = options.connections.to_string();
     let mut service = vec!["service", "--seconds", &seconds, "--connections", &connections];
@@ -77,22 +83,33 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         service.extend(["--out", out]);
     }
     match (options.wants(Load::Steady), options.wants(Load::Unrest)) {
-        (true, true) => hostile(root, &service)?,
-        (true, false) => hostile(root, &[&service[..], &["--only", "steady"]].concat())?,
-        (false, true) => hostile(root, &[&service[..], &["--only", "unrest"]].concat())?,
+        (true, true) => hostile(root, options, &service)?,
+        (true, false) => hostile(root, options, &[&service[..], &["--only", "steady"]].concat())?,
+        (false, true) => hostile(root, options, &[&service[..], &["--only", "unrest"]].concat())?,
         (false, false) => {}
     }
     if options.wants(Load::Killed) {
-        hostile(root, &["soak", "--seconds", &seconds])?;
+        hostile(root, options, &["soak", "--seconds", &seconds])?;
     }
     Ok(())
 }
 
-fn hostile(root: &Path, args: &[&str]) -> Result<()> {
+const BUILD: [Cargo; 2] = [
+    Cargo::new("build --release --package tamis-cli --locked"),
+    Cargo::new("build --release --package tamis-hostile --locked"),
+];
+const BUILD_DEV: [Cargo; 2] =
+    [Cargo::new("build --package tamis-cli --locked"), Cargo::new("build --package tamis-hostile --locked")];
+
+fn hostile(root: &Path, options: &Options, args: &[&str]) -> Result<()> {
     let shown = args.join(" ");
     eprintln!("    $ tamis-hostile {shown}");
     let mut command = cargo(root);
-    command.args(["run", "--quiet", "--release", "--package", "tamis-hostile", "--locked", "--"]).args(args);
+    command.args(["run", "--quiet", "--package", "tamis-hostile", "--locked"]);
+    if !options.dev {
+        command.arg("--release");
+    }
+    command.arg("--").args(args);
     let status = command.status().context("cannot start tamis-hostile")?;
     if !status.success() {
         bail!("`tamis-hostile {shown}` ended with {status}");
