@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::steps::{Cargo, cargo};
 
 pub(crate) const HELP: &str = "\
-Builds the program, as releases are built, and loads it three times:
+Builds the program as releases are built, and loads it three times:
 
   steady   five filters, one of them a remote milter, under many connections: every message is judged alike
   unrest   the same while the configuration is read every second and the remote milter dies and returns
@@ -17,8 +17,9 @@ Builds the program, as releases are built, and loads it three times:
 Memory, descriptors and threads must not grow, and nothing may be left. Figures: docs/performance.md.
 
 Examples:
-  cargo xtask soak                                        ten minutes of each
-  cargo xtask soak --seconds 10 --connections 500 --dev   as in `cargo xtask test`
+  cargo xtask soak                         ten minutes of each
+  cargo xtask soak --seconds 10 --connections 200 --dev
+                                           as in `cargo xtask test`
   cargo xtask soak --only unrest --seconds 60 --connections 500
   cargo xtask soak --only steady --only unrest --out service.md";
 
@@ -32,13 +33,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = CONNECTIONS)]
     connections: u32,
 
-    /// Load the program as other tests have built it, instead of building it as releases are.
-    #[arg(long)]
-    dev: bool,
-
     /// Only this load (may be repeated).
     #[arg(long, value_name = "LOAD", value_enum)]
     only: Vec<Load>,
+
+    /// As tests are built, which is slower by far and says nothing about speed; what leaks does so all the same.
+    #[arg(long)]
+    dev: bool,
 
     /// Where to write the table of figures of the first two, as it is in docs/performance.md.
     #[arg(long, value_name = "FILE")]
@@ -58,10 +59,10 @@ enum Load {
 const CONNECTIONS: u32 = 2000;
 
 impl Options {
-    /// As in continuous integration: half a minute in all, and no release is built for it. Such a program is slower: with
-    /// fewer connections each of them gets to do something.
+    /// As in continuous integration: half a minute in all, of the program that other tests have built anyway, with as
+    /// many connections as come to many messages each with it.
     pub(crate) fn short() -> Self {
-        Self { seconds: 10, connections: 500, dev: true, only: vec![], out: None }
+        Self { seconds: 10, connections: 200, only: vec![], dev: true, out: None }
     }
 
     fn wants(&self, load: Load) -> bool {
@@ -69,12 +70,17 @@ impl Options {
     }
 }
 
-/// Builds the program, as releases are unless it is to be quick, and loads it.
+/// Builds as releases are, as a load is about what people run, unless it is told otherwise; and runs it.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
-    // One after the other: together, some of their dependencies would be built anew.
-    for build in if options.dev { BUILD_DEV } else { BUILD } {
-        build.run(root)?;
+    // One after the other, so that the program is built as other steps build it.
+    for build in if options.dev {
+        ["build --package tamis-cli --locked", "build --package tamis-hostile --locked"]
+    } else {
+        ["build --release --package tamis-cli --locked", "build --release --package tamis-hostile --locked"]
+    } {
+        Cargo::new(build).run(root)?;
     }
+    let hostile = |args: &[&str]| hostile(root, options.dev, args);
     let seconds = options.seconds.to_string();
     let connections = options.connections.to_string();
     let mut service = vec!["service", "--seconds", &seconds, "--connections", &connections];
@@ -83,33 +89,23 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         service.extend(["--out", out]);
     }
     match (options.wants(Load::Steady), options.wants(Load::Unrest)) {
-        (true, true) => hostile(root, options, &service)?,
-        (true, false) => hostile(root, options, &[&service[..], &["--only", "steady"]].concat())?,
-        (false, true) => hostile(root, options, &[&service[..], &["--only", "unrest"]].concat())?,
+        (true, true) => hostile(&service)?,
+        (true, false) => hostile(&[&service[..], &["--only", "steady"]].concat())?,
+        (false, true) => hostile(&[&service[..], &["--only", "unrest"]].concat())?,
         (false, false) => {}
     }
     if options.wants(Load::Killed) {
-        hostile(root, options, &["soak", "--seconds", &seconds])?;
+        hostile(&["soak", "--seconds", &seconds])?;
     }
     Ok(())
 }
 
-const BUILD: [Cargo; 2] = [
-    Cargo::new("build --release --package tamis-cli --locked"),
-    Cargo::new("build --release --package tamis-hostile --locked"),
-];
-const BUILD_DEV: [Cargo; 2] =
-    [Cargo::new("build --package tamis-cli --locked"), Cargo::new("build --package tamis-hostile --locked")];
-
-fn hostile(root: &Path, options: &Options, args: &[&str]) -> Result<()> {
+fn hostile(root: &Path, dev: bool, args: &[&str]) -> Result<()> {
     let shown = args.join(" ");
     eprintln!("    $ tamis-hostile {shown}");
     let mut command = cargo(root);
     command.args(["run", "--quiet", "--package", "tamis-hostile", "--locked"]);
-    if !options.dev {
-        command.arg("--release");
-    }
-    command.arg("--").args(args);
+    command.args((!dev).then_some("--release")).arg("--").args(args);
     let status = command.status().context("cannot start tamis-hostile")?;
     if !status.success() {
         bail!("`tamis-hostile {shown}` ended with {status}");

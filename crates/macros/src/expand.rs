@@ -1,7 +1,7 @@
 //! Writes the `impl` of `tamis::Filter`.
 //!
-//! For each handler there is a line in `needs`, and an arm in `now` or, for an `async fn`, in `on`. `look` is `now` for an
-//! event that is not given away:
+//! For each handler there is a line in `needs`, and an arm in `now` or, for an `async fn`, in `on`. `look` and `on_shown`
+//! are the same for an event that is not given away, of which handlers get a copy of what they ask for:
 //!
 //! ```text
 //! fn needs(&self) -> Needs {
@@ -75,8 +75,8 @@ impl Output<'_> {
         let (generics, _, condition) = block.inherent.generics.split_for_impl();
         let (cfg, of) = (conditions(&block.inherent.attrs), &block.inherent.self_ty);
         let (message, collect) = (self.message(), self.collect());
-        let (needs, negotiate, on) = (self.needs(), self.negotiate(), self.on());
-        let (look, now) = (self.look(), self.now());
+        let (needs, negotiate) = (self.needs(), self.negotiate());
+        let (look, now, on, on_shown) = (self.look(), self.now(), self.on(), self.on_shown());
         quote! {
             #(#cfg)*
             #[automatically_derived]
@@ -88,6 +88,7 @@ impl Output<'_> {
                 #look
                 #now
                 #on
+                #on_shown
             }
         }
     }
@@ -157,8 +158,8 @@ impl Output<'_> {
     fn look(&self) -> TokenStream {
         let Self { tamis, .. } = self;
         let subject = quote!(::core::clone::Clone::clone(subject));
-        let done = |reply| quote!(::core::option::Option::Some(#reply));
-        let later = quote!(::core::option::Option::None);
+        let done = |reply| quote!(#tamis::Look::Done(#reply));
+        let later = quote!(#tamis::Look::Later);
         let arms = self.plain_arms(&subject, done, &later);
         quote! {
             #[allow(unused_variables)]
@@ -166,10 +167,10 @@ impl Output<'_> {
                 &mut self,
                 cx: &mut #tamis::Context<'_, Self::Message>,
                 event: &#tamis::Event,
-            ) -> ::core::option::Option<#tamis::Reply> {
+            ) -> #tamis::Look {
                 match event {
                     #(#arms)*
-                    _ => ::core::option::Option::Some(::core::result::Result::Ok(#tamis::Verdict::Continue)),
+                    _ => #tamis::Look::Done(::core::result::Result::Ok(#tamis::Verdict::Continue)),
                 }
             }
         }
@@ -220,10 +221,8 @@ impl Output<'_> {
 
     fn on(&self) -> TokenStream {
         let Self { tamis, .. } = self;
-        let handlers = self.block.handlers.iter();
-        let arms = handlers
-            .filter(|handler| handler.is_async && handler.known.kind != Kind::Negotiate)
-            .map(|handler| self.arm(handler, &quote!(subject), |reply| reply));
+        let subject = quote!(subject);
+        let arms = self.async_arms(&subject);
         quote! {
             #[allow(unused_variables)]
             async fn on(
@@ -237,6 +236,32 @@ impl Output<'_> {
                 }
             }
         }
+    }
+
+    fn on_shown(&self) -> TokenStream {
+        let Self { tamis, .. } = self;
+        let subject = quote!(::core::clone::Clone::clone(subject));
+        let arms = self.async_arms(&subject);
+        quote! {
+            #[allow(unused_variables)]
+            async fn on_shown(
+                &mut self,
+                cx: &mut #tamis::Context<'_, Self::Message>,
+                event: &#tamis::Event,
+            ) -> #tamis::Reply {
+                match event {
+                    #(#arms)*
+                    _ => ::core::result::Result::Ok(#tamis::Verdict::Continue),
+                }
+            }
+        }
+    }
+
+    fn async_arms(&self, subject: &TokenStream) -> impl Iterator<Item = TokenStream> {
+        let handlers = self.block.handlers.iter();
+        handlers
+            .filter(|handler| handler.is_async && handler.known.kind != Kind::Negotiate)
+            .map(move |handler| self.arm(handler, subject, |reply| reply))
     }
 
     /// Has a handler called for its event, of which it gets the subject.

@@ -61,7 +61,7 @@ mod wire;
 pub use tamis_proto as proto;
 
 pub use filter::{
-    BoxError, BoxFilter, Collect, Context, Credentials, Event, Filter, Now, Peer, PeerAddress, Reply,
+    BoxError, BoxFilter, Collect, Context, Credentials, Event, Filter, Look, Now, Peer, PeerAddress, Reply,
 };
 pub use handler::attribute::filter;
 pub use linear::{Linear, Mail};

@@ -1,4 +1,5 @@
-//! Handlers of `#[tamis::filter]` cost no allocation beside what a session costs with a filter written by hand.
+//! Handlers of `#[tamis::filter]` and functions over a message cost no allocation beside what a session costs with a filter
+//! written by hand.
 
 mod common;
 
@@ -7,8 +8,9 @@ use common::frames::*;
 use common::{Mta, patient, serve};
 use tamis::chain::Chain;
 use tamis::handler::Field;
+use tamis::linear::{Linear, Mail, ReadBody};
 use tamis::message::{Client, Recipient, Sender, Text};
-use tamis::{Context, Event, Filter, Needs, Now, Reply, Verdict};
+use tamis::{BoxError, Context, Event, Filter, Needs, Now, Reply, Stage, Verdict};
 
 type Cx<'a> = Context<'a, ()>;
 
@@ -120,15 +122,22 @@ const MESSAGES: usize = 50;
 
 /// Allocations of this thread, server and MTA, while some messages pass.
 fn allocations<F: Filter>(make: impl Fn() -> F + Send + Sync + 'static) -> u64 {
+    allocations_in(make, || vec![connect(), helo("client.example"), unknown("XYZZY")])
+}
+
+fn allocations_in<F: Filter>(
+    make: impl Fn() -> F + Send + Sync + 'static,
+    greeting: fn() -> Vec<Vec<u8>>,
+) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (server, mut mta) = runtime.block_on(async {
         let server = serve(patient(), move |_| make());
         let mut mta = server.mta().await;
         // What is allocated once is allocated now.
-        converse(&mut mta, 3).await;
+        converse(&mut mta, greeting(), 3).await;
         (server, mta)
     });
-    let counted = allocation_counter::measure(|| runtime.block_on(converse(&mut mta, MESSAGES)));
+    let counted = allocation_counter::measure(|| runtime.block_on(converse(&mut mta, greeting(), MESSAGES)));
     runtime.block_on(async {
         mta.quit().await;
         server.drain().await;
@@ -136,8 +145,8 @@ fn allocations<F: Filter>(make: impl Fn() -> F + Send + Sync + 'static) -> u64 {
     counted.count_total
 }
 
-async fn converse(mta: &mut Mta, messages: usize) {
-    mta.go([connect(), helo("client.example"), unknown("XYZZY")]).await;
+async fn converse(mta: &mut Mta, greeting: Vec<Vec<u8>>, messages: usize) {
+    mta.go(greeting).await;
     for _ in 0..messages {
         mta.go(message("<from@example.com>")).await;
     }
@@ -166,4 +175,21 @@ fn filters_of_a_chain_that_need_no_waiting_add_no_allocation_to_the_bare_session
     let alone = allocations(|| ByHand { waits: false });
     assert_eq!(allocations(|| chain(Chain::pipeline)), alone);
     assert_eq!(allocations(|| chain(Chain::parallel)), alone);
+}
+
+/// Reads all of a message.
+async fn read(mut mail: Mail) -> Result<Verdict, BoxError> {
+    while mail.chunk().await?.is_some() {}
+    mail.end().await?;
+    Ok(Verdict::Continue)
+}
+
+#[test]
+fn a_function_over_the_message_adds_no_allocation_to_the_bare_session() {
+    let stages = [Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Header, Stage::EndOfHeaders, Stage::Body];
+    let filter = Linear::new(read).without_headers().body(ReadBody::Stream);
+    let filter = stages.into_iter().fold(filter, Linear::decides);
+    // It answers nothing outside of a message.
+    let with_function = allocations_in(move || filter.clone(), Vec::new);
+    assert_eq!(with_function, allocations_in(|| ByHand { waits: false }, Vec::new));
 }

@@ -12,7 +12,7 @@ use tamis::linear::{Linear, Mail, Over, ReadBody};
 use tamis::message::BodyError;
 use tamis::testing::Mta;
 use tamis::{Actions, BoxError, Options, Stage, Verdict};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 const MAIL: &str = "Subject: hello\nX-Spam: 1\n\nHi Bob!\n";
 
@@ -231,6 +231,40 @@ async fn one_client_leaves_nothing_to_the_next_on_the_same_connection() {
     mta.write([connect(), mail("<2@b>"), rcpt("<c@d>"), header("A", "b")].concat()).await;
     assert_eq!(mta.ask(end_of_message()).await.code, 'c');
     assert_eq!(*notes.lock().unwrap(), ["None <2@b> 1 0"]);
+    mta.quit().await;
+    server.drain().await;
+}
+
+#[tokio::test]
+async fn what_came_meanwhile_is_there_when_waiting_for_more_is_given_up() {
+    let bell = Arc::new(Notify::new());
+    let heard = bell.clone();
+    let filter = Linear::new(move |mut mail: Mail| {
+        let heard = heard.clone();
+        async move {
+            tokio::select! {
+                biased;
+                () = heard.notified() => {}
+                end = mail.end() => { end?; return Ok(Verdict::Reject); }
+            }
+            // The third one has come, and nobody has asked for it.
+            assert_eq!((mail.stage(), mail.envelope().recipients().count()), (Stage::Rcpt, 2));
+            assert_eq!(mail.recipient().await?.expect("it has come").to_string(), "<3@b>");
+            assert_eq!((mail.headers().await?.len(), mail.stage()), (2, Stage::EndOfMessage));
+            Ok::<_, BoxError>(Verdict::Continue)
+        }
+    });
+    let filter = filter.decides(Stage::Mail).decides(Stage::Rcpt);
+    let server = serve(patient(), move |_| filter.clone());
+    let mut mta = server.mta().await;
+    mta.write([connect(), helo("h")].concat()).await;
+    for _ in 0..3 {
+        mta.go([mail("<a@b>"), rcpt("<1@b>"), rcpt("<2@b>")]).await;
+        bell.notify_one();
+        mta.go([rcpt("<3@b>")]).await;
+        mta.write([header("A", "b"), header("C", "d")].concat()).await;
+        assert_eq!(mta.ask(end_of_message()).await.code, 'c');
+    }
     mta.quit().await;
     server.drain().await;
 }

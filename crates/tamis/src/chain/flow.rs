@@ -109,10 +109,10 @@ impl Chain {
         &mut self,
         cx: &mut Context<'_, ()>,
         stage: Stage,
-        event: Event,
+        event: &Event,
     ) -> Reply {
         if self.step.as_ref().is_none_or(|step| step.stage != stage)
-            && let Some(reply) = self.begin_step(cx, stage, &event)
+            && let Some(reply) = self.begin_step(cx, stage, event)
         {
             return reply;
         }
@@ -128,7 +128,7 @@ impl Chain {
         }
         if self.is_at_work() {
             let until = step.deadline.unwrap_or_else(|| Instant::now() + scene.time);
-            self.wait_for_farewells(&scene.farewell(), until).await;
+            self.wait_for_farewells(&scene.farewell(), &Event::Abort, until).await;
         }
         Ok(self.end_step(step))
     }
@@ -166,7 +166,7 @@ impl Chain {
         cx: &mut Context<'_, ()>,
         scene: &Scene<'_>,
         step: &mut Step,
-        event: Event,
+        event: &Event,
     ) -> Reply {
         if std::mem::take(&mut step.keeps) {
             self.wait_for_room(step).await;
@@ -176,7 +176,7 @@ impl Chain {
         }
         match event {
             Event::Body(piece) if piece.len() > self.plan.payload => {
-                for piece in cut(piece, self.plan.payload) {
+                for piece in cut(piece.clone(), self.plan.payload) {
                     step.again();
                     self.show(scene, step, &Event::Body(piece)).await;
                     if step.decision.is_some() {
@@ -186,9 +186,9 @@ impl Chain {
             }
             event => {
                 if step.waits {
-                    self.wait(scene, step).await;
+                    self.wait(scene, step, event).await;
                 }
-                self.show(scene, step, &event).await;
+                self.show(scene, step, event).await;
             }
         }
         while self.hands_over(step) {
@@ -204,7 +204,7 @@ impl Chain {
             if !step.waits {
                 break;
             }
-            self.wait(scene, step).await;
+            self.wait(scene, step, event).await;
         }
     }
 
@@ -392,7 +392,7 @@ impl Chain {
                 continue;
             }
             seat.joined = false;
-            match seat.now(scene, &mut scene.shown(), event) {
+            match seat.now(scene, &mut scene.shown(), event, true) {
                 Ok(Some(reply)) => self.parted(at, reply.map_err(Failure::Error)),
                 Ok(None) => {}
                 Err(text) => self.parted(at, Err(Failure::Panicked(text))),
@@ -485,7 +485,7 @@ impl Chain {
 
     pub(super) async fn finish_farewell(&mut self, cx: &mut Context<'_, ()>, event: &Event) -> Reply {
         let scene = Scene::new(cx.surroundings(), None);
-        self.wait_for_farewells(&scene, Instant::now() + scene.time).await;
+        self.wait_for_farewells(&scene, event, Instant::now() + scene.time).await;
         self.end_farewell(*event == Event::Close);
         Ok(Verdict::Continue)
     }

@@ -160,7 +160,7 @@ impl Chain {
             let stage = event.stage().expect("only stages are held back");
             let is_last = self.seats[at].replay.is_empty();
             self.seats[at].turn = (!is_last).then_some(stage);
-            self.call(scene, &mut scene.shown(), step, at, &event);
+            self.call(scene, &mut scene.shown(), step, at, &event, false);
             let seat = &mut self.seats[at];
             if !seat.is_in() {
                 seat.replay.clear();

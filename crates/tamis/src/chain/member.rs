@@ -14,8 +14,8 @@ use super::record::FilterRecord;
 use super::scene::Scene;
 use super::verdict::Extent;
 use crate::filter::{
-    AnyFilter, BoxFilter, BoxMessage, Called, Collect, Context, Event, Filter, Handler, MessageState, Now,
-    Reply, Restricted, Surroundings, View,
+    AnyFilter, BoxFilter, BoxMessage, Called, Collect, Context, Event, Filter, Handler, Look, MessageState,
+    Now, Reply, Restricted, Surroundings, View,
 };
 use crate::server::call;
 
@@ -116,9 +116,17 @@ pub(super) struct Seat {
     /// When it began with what it is at, if somebody wants to know.
     pub(super) began: Option<Instant>,
     pub(super) record: Box<FilterRecord>,
-    /// An event that its `now` handed back, until it is at work on it.
-    pub(super) later: Option<Event>,
+    /// An event that it needs time for, until it is at work on it.
+    pub(super) later: Option<Later>,
     macros: Box<OnceLock<MacroTable>>,
+}
+
+/// An event that a filter needs time for.
+pub(super) enum Later {
+    /// The one that all are shown.
+    Shown,
+    /// One that only this filter has.
+    Own(Event),
 }
 
 /// What was negotiated for one filter.
@@ -305,14 +313,15 @@ impl Seat {
         call::guard(move || drop(message))
     }
 
-    /// Has the filter handle an event, if it can do so at once; else it keeps that for later. `around` is what another
-    /// filter was shown.
+    /// Has the filter handle an event, if it can do so at once; else it keeps that for later, unless all are shown it.
+    /// `around` is what another filter was shown.
     #[inline]
     pub(super) fn now<'s>(
         &mut self,
         scene: &Scene<'s>,
         around: &mut Surroundings<'s>,
         event: &Event,
+        is_shown: bool,
     ) -> Result<Option<Reply>, String> {
         self.used = true;
         let Self { filter, message, macros, terms, timeout, turn, later, .. } = self;
@@ -321,14 +330,14 @@ impl Seat {
         around.envelope =
             if terms.collect.envelope { scene.envelope(terms.rejected_recipients) } else { None };
         if terms.lists.is_none() && turn.is_none() && scene.until.is_none() {
-            return shown(&mut **filter, Context::new(message, around), event, later);
+            return offered(&mut **filter, Context::new(message, around), event, is_shown, later);
         }
         let around = restricted(around, scene, terms, *turn, macros);
-        shown(&mut **filter, Context::new(message, &around), event, later)
+        offered(&mut **filter, Context::new(message, &around), event, is_shown, later)
     }
 
-    /// Has the filter handle the event that it handed back.
-    pub(super) fn on<'a>(&'a mut self, scene: &Scene<'a>, event: Event) -> Handler<'a> {
+    /// Has the filter handle the event that it needs time for: the one that is `shown` to all, or its own.
+    pub(super) fn on<'a>(&'a mut self, scene: &Scene<'a>, later: Later, shown: &'a Event) -> Handler<'a> {
         let Self { filter, message, macros, terms, timeout, turn, .. } = self;
         let mut around = scene.shown();
         around.view.rules = terms.rules;
@@ -338,26 +347,34 @@ impl Seat {
         if terms.lists.is_some() || turn.is_some() || scene.until.is_some() {
             around = restricted(&around, scene, terms, *turn, macros);
         }
-        filter.on(&mut message.state, &mut message.transaction, around, event)
+        let MessageState { state, transaction } = message;
+        match later {
+            Later::Shown => filter.on_shown(state, transaction, around, shown),
+            Later::Own(event) => filter.on(state, transaction, around, event),
+        }
     }
 }
 
-/// Shows an event to a filter; what it needs time for is left there.
+/// Offers an event to a filter; what it needs time for is left there.
 #[inline]
-fn shown(
+fn offered(
     filter: &mut dyn AnyFilter,
     mut cx: Context<'_, BoxMessage>,
     event: &Event,
-    later: &mut Option<Event>,
+    is_shown: bool,
+    later: &mut Option<Later>,
 ) -> Result<Option<Reply>, String> {
     call::guard(|| {
-        filter.look(&mut cx, event).or_else(|| match filter.now(&mut cx, event.clone()) {
-            Now::Done(reply) => Some(reply),
-            Now::Later(event) => {
-                *later = Some(event);
-                None
-            }
-        })
+        match filter.look(&mut cx, event) {
+            Look::Done(reply) => return Some(reply),
+            Look::Later if is_shown => *later = Some(Later::Shown),
+            Look::Later => *later = Some(Later::Own(event.clone())),
+            Look::Own => match filter.now(&mut cx, event.clone()) {
+                Now::Done(reply) => return Some(reply),
+                Now::Later(event) => *later = Some(Later::Own(event)),
+            },
+        }
+        None
     })
 }
 

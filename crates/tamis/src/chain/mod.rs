@@ -83,7 +83,7 @@ use std::sync::Arc;
 
 use tamis_proto::{Needs, Offer};
 
-use crate::filter::{BoxError, Collect, Context, Event, Filter, Now, Reply};
+use crate::filter::{BoxError, Collect, Context, Event, Filter, Look, Now, Reply};
 use crate::message::Envelope;
 use crate::recorder::Cause;
 
@@ -229,24 +229,32 @@ impl Filter for Chain {
         Ok(self.plan.needs.clone())
     }
 
-    fn now(&mut self, cx: &mut Context<'_, ()>, event: Event) -> Now {
+    fn look(&mut self, cx: &mut Context<'_, ()>, event: &Event) -> Look {
         let done = match event.stage() {
-            Some(stage) => self.begin_step(cx, stage, &event),
-            None => self.begin_farewell(cx, &event),
+            Some(stage) => self.begin_step(cx, stage, event),
+            None => self.begin_farewell(cx, event),
         };
         if self.failed.is_some() {
             self.ring(cx);
         }
-        match done {
-            Some(reply) => Now::Done(reply),
-            None => Now::Later(event),
+        done.map_or(Look::Later, Look::Done)
+    }
+
+    fn now(&mut self, cx: &mut Context<'_, ()>, event: Event) -> Now {
+        match self.look(cx, &event) {
+            Look::Done(reply) => Now::Done(reply),
+            Look::Later | Look::Own => Now::Later(event),
         }
     }
 
     async fn on(&mut self, cx: &mut Context<'_, ()>, event: Event) -> Reply {
+        self.on_shown(cx, &event).await
+    }
+
+    async fn on_shown(&mut self, cx: &mut Context<'_, ()>, event: &Event) -> Reply {
         let reply = match event.stage() {
             Some(stage) => self.finish_step(cx, stage, event).await,
-            None => self.finish_farewell(cx, &event).await,
+            None => self.finish_farewell(cx, event).await,
         };
         self.ring(cx);
         reply

@@ -121,10 +121,11 @@ impl Chain {
         if seat.gate.is_some() && !self.passes_gate(scene, step, at, event) {
             return;
         }
-        self.call(scene, around, step, at, event);
+        self.call(scene, around, step, at, event, true);
     }
 
-    /// Calls a filter for an event, if it wants to be.
+    /// Calls a filter for an event, if it wants to be. What is `shown` to all is still there when the filter is waited
+    /// for.
     pub(super) fn call<'s>(
         &mut self,
         scene: &Scene<'s>,
@@ -132,6 +133,7 @@ impl Chain {
         step: &mut Step,
         at: usize,
         event: &Event,
+        mut shown: bool,
     ) {
         let stage = event.stage().expect("only stages are offered");
         let seat = &mut self.seats[at];
@@ -142,6 +144,7 @@ impl Chain {
                 if seat.terms.collect.headers {
                     seat.message.transaction.keep(&own);
                 }
+                shown = false;
                 &own
             }
             event => event,
@@ -153,7 +156,7 @@ impl Chain {
         if self.message.record.is_some() {
             seat.began = Some(std::time::Instant::now());
         }
-        match seat.now(scene, around, event) {
+        match seat.now(scene, around, event, shown) {
             // Nearly always, and then there is nothing to it.
             Ok(Some(Ok(Verdict::Continue)))
                 if self.message.record.is_none() && stage != Stage::EndOfMessage =>

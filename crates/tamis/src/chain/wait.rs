@@ -14,7 +14,7 @@ use super::scene::Scene;
 use super::step::Step;
 use super::verdict::{Effect, effect};
 use super::{Chain, Decide, Mode};
-use crate::filter::Handler;
+use crate::filter::{Event, Handler};
 use crate::server::call::{self, Ended};
 
 /// A handler at work. It is dropped with care, as that runs the filter's code too.
@@ -75,21 +75,21 @@ impl<'a> Work<'a> {
 
 impl Chain {
     /// Waits for the filters that need time, until all are done or one of them ends the step.
-    pub(super) async fn wait(&mut self, scene: &Scene<'_>, step: &mut Step) {
+    pub(super) async fn wait(&mut self, scene: &Scene<'_>, step: &mut Step, event: &Event) {
         step.waits = false;
         let scene = scene.left(step.deadline);
         match self.mode {
-            Mode::Pipeline => self.wait_for_one(&scene, step).await,
-            Mode::Parallel(decide) => self.wait_for_all(&scene, step, decide == Decide::First).await,
+            Mode::Pipeline => self.wait_for_one(&scene, step, event).await,
+            Mode::Parallel(decide) => self.wait_for_all(&scene, step, event, decide == Decide::First).await,
         }
     }
 
-    async fn wait_for_one(&mut self, scene: &Scene<'_>, step: &mut Step) {
+    async fn wait_for_one(&mut self, scene: &Scene<'_>, step: &mut Step, event: &Event) {
         let Some(at) = step.range.clone().find(|at| self.seats[*at].later.is_some()) else { return };
         let seat = &mut self.seats[at];
-        let event = seat.later.take().expect("it was found there");
+        let later = seat.later.take().expect("it was found there");
         let timeout = seat.timeout;
-        let mut handler = Some(|| seat.on(scene, event));
+        let mut handler = Some(|| seat.on(scene, later, event));
         let begun = poll_fn(|task| {
             let handler = handler.take().expect("this is ready when it is polled first");
             Poll::Ready(Work::begin(handler, task))
@@ -109,7 +109,7 @@ impl Chain {
         self.judge(step, at, said);
     }
 
-    async fn wait_for_all(&mut self, scene: &Scene<'_>, step: &mut Step, first_decides: bool) {
+    async fn wait_for_all(&mut self, scene: &Scene<'_>, step: &mut Step, event: &Event, first_decides: bool) {
         let (stage, can_hold) = (step.stage, self.plan.can_hold());
         let mut decided = step.decision.is_some();
         let is_noted = self.message.record.is_some() || stage == Stage::EndOfMessage;
@@ -118,10 +118,10 @@ impl Chain {
         let mut seats = self.seats.iter_mut().enumerate();
         poll_fn(|task| {
             for (at, seat) in seats.by_ref() {
-                let Some(event) = seat.later.take() else { continue };
+                let Some(later) = seat.later.take() else { continue };
                 let (timeout, turn) = (seat.timeout, seat.turn);
                 let judge = Judge::new(seat, turn.unwrap_or(stage), can_hold);
-                match Work::begin(|| seat.on(scene, event), task) {
+                match Work::begin(|| seat.on(scene, later, event), task) {
                     // Mostly, and then there is nothing to it.
                     Begun::Done(Ok(Verdict::Continue)) if !is_noted && turn.is_none() => {}
                     Begun::Done(said) => {
@@ -173,14 +173,14 @@ impl Chain {
     }
 
     /// Waits for filters that are told what nobody answers; those that are not done in time are cancelled.
-    pub(super) async fn wait_for_farewells(&mut self, scene: &Scene<'_>, until: Instant) {
+    pub(super) async fn wait_for_farewells(&mut self, scene: &Scene<'_>, event: &Event, until: Instant) {
         let mut done: Vec<(usize, Result<Verdict, Failure>)> = Vec::new();
         let mut open: Vec<(usize, Work<'_>)> = Vec::new();
         let mut seats = self.seats.iter_mut().enumerate();
         poll_fn(|task| {
             for (at, seat) in seats.by_ref() {
-                let Some(event) = seat.later.take() else { continue };
-                match Work::begin(|| seat.on(scene, event), task) {
+                let Some(later) = seat.later.take() else { continue };
+                match Work::begin(|| seat.on(scene, later, event), task) {
                     Begun::Done(said) => done.push((at, said)),
                     Begun::Open(work) => open.push((at, work)),
                 }

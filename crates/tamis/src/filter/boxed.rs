@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use tamis_proto::{Needs, Offer};
 
-use super::{BoxError, Collect, Context, Event, Filter, Now, Reply, Surroundings, Transaction};
+use super::{BoxError, Collect, Context, Event, Filter, Look, Now, Reply, Surroundings, Transaction};
 
 /// A filter of whatever type. Handlers that need no waiting cost no allocation.
 ///
@@ -36,7 +36,7 @@ pub(crate) trait AnyFilter: Send {
         offer: &'a Offer,
     ) -> Pin<Box<dyn Future<Output = Result<Needs, BoxError>> + Send + 'a>>;
 
-    fn look(&mut self, cx: &mut Context<'_, BoxMessage>, event: &Event) -> Option<Reply>;
+    fn look(&mut self, cx: &mut Context<'_, BoxMessage>, event: &Event) -> Look;
 
     fn now(&mut self, cx: &mut Context<'_, BoxMessage>, event: Event) -> Now;
 
@@ -46,6 +46,14 @@ pub(crate) trait AnyFilter: Send {
         transaction: &'a mut Transaction,
         surroundings: Surroundings<'a>,
         event: Event,
+    ) -> Handler<'a>;
+
+    fn on_shown<'a>(
+        &'a mut self,
+        message: &'a mut BoxMessage,
+        transaction: &'a mut Transaction,
+        surroundings: Surroundings<'a>,
+        event: &'a Event,
     ) -> Handler<'a>;
 }
 
@@ -77,7 +85,7 @@ impl<F: Filter> AnyFilter for F {
         Box::pin(Filter::negotiate(self, offer))
     }
 
-    fn look(&mut self, cx: &mut Context<'_, BoxMessage>, event: &Event) -> Option<Reply> {
+    fn look(&mut self, cx: &mut Context<'_, BoxMessage>, event: &Event) -> Look {
         Filter::look(self, &mut cx.map_message(BoxMessage::get), event)
     }
 
@@ -95,6 +103,19 @@ impl<F: Filter> AnyFilter for F {
         Box::pin(async move {
             let mut cx = Context::of(message.get(), transaction, &surroundings);
             Filter::on(self, &mut cx, event).await
+        })
+    }
+
+    fn on_shown<'a>(
+        &'a mut self,
+        message: &'a mut BoxMessage,
+        transaction: &'a mut Transaction,
+        surroundings: Surroundings<'a>,
+        event: &'a Event,
+    ) -> Handler<'a> {
+        Box::pin(async move {
+            let mut cx = Context::of(message.get(), transaction, &surroundings);
+            Filter::on_shown(self, &mut cx, event).await
         })
     }
 }
@@ -125,7 +146,7 @@ impl Filter for BoxFilter {
         self.0.negotiate(offer).await
     }
 
-    fn look(&mut self, cx: &mut Context<'_, BoxMessage>, event: &Event) -> Option<Reply> {
+    fn look(&mut self, cx: &mut Context<'_, BoxMessage>, event: &Event) -> Look {
         self.0.look(cx, event)
     }
 
@@ -136,6 +157,11 @@ impl Filter for BoxFilter {
     async fn on(&mut self, cx: &mut Context<'_, BoxMessage>, event: Event) -> Reply {
         let (message, transaction, surroundings) = cx.parts();
         self.0.on(message, transaction, surroundings, event).await
+    }
+
+    async fn on_shown(&mut self, cx: &mut Context<'_, BoxMessage>, event: &Event) -> Reply {
+        let (message, transaction, surroundings) = cx.parts();
+        self.0.on_shown(message, transaction, surroundings, event).await
     }
 }
 

@@ -17,8 +17,15 @@ impl Copies {
         event.clone().map(|bytes| self.copy(&bytes))
     }
 
+    /// Keeps no memory but of the usual size, for other copies when these are gone.
+    pub(crate) fn clear(&mut self) {
+        if !self.0.try_reclaim(ROOM) || self.0.capacity() > 2 * ROOM {
+            self.0 = BytesMut::new();
+        }
+    }
+
     fn copy(&mut self, bytes: &[u8]) -> Bytes {
-        if self.0.capacity() < bytes.len() {
+        if self.0.capacity() < bytes.len() && !self.0.try_reclaim(bytes.len()) {
             self.0 = BytesMut::with_capacity(bytes.len().max(ROOM));
         }
         self.0.extend_from_slice(bytes);

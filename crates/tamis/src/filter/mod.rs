@@ -72,12 +72,12 @@ pub trait Filter: Send + 'static {
     }
 
     /// Handles an event that other filters are to see too, if that takes neither waiting nor bytes of its own: such a
-    /// filter costs a chain no copy. `None` leaves the event to [`now`](Self::now), as if this had not been called.
+    /// filter costs a chain no copy.
     ///
-    /// What it handles, `now` has to handle alike: where the filter is the only one, this is not called.
-    fn look(&mut self, cx: &mut Context<'_, Self::Message>, event: &Event) -> Option<Reply> {
+    /// What it handles, [`now`](Self::now) has to handle alike: where the filter is the only one, this is not called.
+    fn look(&mut self, cx: &mut Context<'_, Self::Message>, event: &Event) -> Look {
         let _ = (cx, event);
-        None
+        Look::Own
     }
 
     /// Handles events that need no waiting, at no cost of a future. Hands back the others.
@@ -90,6 +90,26 @@ pub trait Filter: Send + 'static {
     /// [`Verdict::Continue`].
     fn on(&mut self, cx: &mut Context<'_, Self::Message>, event: Event)
     -> impl Future<Output = Reply> + Send;
+
+    /// Handles an event that [`look`](Self::look) left to it, as [`on`](Self::on) would.
+    fn on_shown(
+        &mut self,
+        cx: &mut Context<'_, Self::Message>,
+        event: &Event,
+    ) -> impl Future<Output = Reply> + Send {
+        self.on(cx, event.clone())
+    }
+}
+
+/// What [`Filter::look`] did with an event.
+#[derive(Debug)]
+pub enum Look {
+    /// It is handled.
+    Done(Reply),
+    /// [`Filter::on_shown`] shall handle it.
+    Later,
+    /// The filter wants one of its own: [`Filter::now`] shall handle it, as if it had not been looked at.
+    Own,
 }
 
 /// What [`Filter::now`] did with an event.

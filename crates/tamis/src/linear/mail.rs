@@ -2,14 +2,15 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context as Task, Poll};
 
 use bytes::Bytes;
-use tamis_proto::{Actions, Edit, MacroTable, Misuse, Stage, Verdict};
+use tamis_proto::{Actions, Edit, Misuse, Stage, Verdict};
 
-use super::slot::Slot;
-use super::{ReadBody, Settings};
+use super::slot::{Known, Slot};
+use super::{Over, ReadBody, Settings};
 use crate::filter::edits::edit_methods;
-use crate::filter::{BoxError, Copies, Event, NotCollected, Peer, Transaction};
+use crate::filter::{BoxError, Event, NotCollected, Peer};
 use crate::message::{Allowance, Body, Budget, Envelope, Facts, Headers, Recipient, Replacement, Sender};
 
 /// A message that comes in while a function works on it.
@@ -32,18 +33,13 @@ pub struct Mail {
     slot: Slot,
     settings: Arc<Settings>,
     peer: Peer,
-    macros: MacroTable,
-    envelope: Envelope,
-    copies: Copies,
-    transaction: Transaction,
+    known: Known,
     budget: Budget,
     allowance: OnceLock<Allowance>,
     /// The event that was taken last, until all of it is kept.
     arriving: Option<Event>,
     /// And from then on until somebody has had it.
     current: Option<Event>,
-    /// Its stage.
-    stage: Stage,
 }
 
 /// What a mail begins with.
@@ -51,29 +47,22 @@ pub(super) struct Start {
     pub(super) slot: Slot,
     pub(super) settings: Arc<Settings>,
     pub(super) peer: Peer,
-    pub(super) macros: MacroTable,
-    pub(super) envelope: Envelope,
-    pub(super) copies: Copies,
-    pub(super) transaction: Transaction,
+    pub(super) known: Known,
     pub(super) budget: Budget,
 }
 
 impl Mail {
     pub(super) fn new(start: Start) -> Self {
-        let Start { slot, settings, peer, macros, envelope, copies, transaction, budget } = start;
+        let Start { slot, settings, peer, known, budget } = start;
         Self {
             slot,
             settings,
             peer,
-            macros,
-            envelope,
-            copies,
-            transaction,
+            known,
             budget,
             allowance: OnceLock::new(),
             arriving: None,
             current: None,
-            stage: Stage::Mail,
         }
     }
 
@@ -84,27 +73,27 @@ impl Mail {
 
     /// Client, HELO name, sender and recipients, as far as they came.
     pub fn envelope(&self) -> &Envelope {
-        &self.envelope
+        &self.known.room.envelope
     }
 
     /// The sender.
     pub fn sender(&self) -> &Sender {
-        self.envelope.sender().expect("a mail begins with its sender")
+        self.known.room.envelope.sender().expect("a mail begins with its sender")
     }
 
     /// Facts that the MTA tells in macros: queue id, TLS, who logged in.
     pub fn facts(&self) -> Facts<'_> {
-        Facts::new(&self.macros)
+        Facts::new(&self.known.room.macros)
     }
 
     /// The stage that the message has come to.
     pub fn stage(&self) -> Stage {
-        self.stage
+        self.known.stage
     }
 
     /// The actions that were negotiated.
     pub fn actions(&self) -> Actions {
-        self.transaction.rules().actions()
+        self.known.transaction.rules().actions()
     }
 
     /// Waits for the next recipient; `None` when all came. Asking for the next one takes this one.
@@ -119,7 +108,7 @@ impl Mail {
     /// refused any more.
     pub async fn recipient(&mut self) -> Result<Option<Recipient>, BoxError> {
         let came = self.next(Stage::Rcpt).await?.is_some();
-        Ok(self.envelope.all_recipients().last().filter(|_| came).cloned())
+        Ok(self.known.room.envelope.all_recipients().last().filter(|_| came).cloned())
     }
 
     /// Refuses the recipient that came last. The message goes on without it.
@@ -129,14 +118,14 @@ impl Mail {
     /// When the filter does not [decide](super::Linear::decides) at [`Stage::Rcpt`], when the message is past its
     /// recipients, when the next one was asked for already, and when the verdict is none that refuses.
     pub fn refuse(&mut self, verdict: Verdict) -> Result<(), Misuse> {
-        if self.stage != Stage::Rcpt || !self.settings.answers(Stage::Rcpt) {
-            return Err(Misuse::NoReplyStage(self.stage));
+        if self.known.stage != Stage::Rcpt || !self.settings.answers(Stage::Rcpt) {
+            return Err(Misuse::NoReplyStage(self.known.stage));
         }
         if !matches!(verdict, Verdict::Reject | Verdict::Tempfail | Verdict::Reply(_)) {
-            return Err(Misuse::NotAtThisStage { verdict: verdict.name(), stage: self.stage });
+            return Err(Misuse::NotAtThisStage { verdict: verdict.name(), stage: self.known.stage });
         }
         if self.slot.answer(verdict).ok_or(Misuse::NoVerdictDue)? == Verdict::Continue {
-            self.envelope.remove_last_recipient();
+            self.known.room.envelope.remove_last_recipient();
         }
         Ok(())
     }
@@ -152,7 +141,7 @@ impl Mail {
     /// It goes on where it was when it is called again.
     pub async fn headers(&mut self) -> Result<&mut Headers, BoxError> {
         while self.next(Stage::Header).await?.is_some() {}
-        Ok(self.transaction.headers_mut()?)
+        Ok(self.known.transaction.headers_mut()?)
     }
 
     /// Waits for the next piece of the body; `None` at its end. Pieces end anywhere, lines in CRLF.
@@ -185,7 +174,7 @@ impl Mail {
     /// It goes on where it was when it is called again.
     pub async fn body(&mut self) -> Result<&Body, BoxError> {
         self.end().await?;
-        Ok(self.transaction.body()?)
+        Ok(self.known.transaction.body()?)
     }
 
     /// Waits for the end of the message. What comes before is passed over: of a body that is streamed no more is sent,
@@ -199,11 +188,13 @@ impl Mail {
     ///
     /// It goes on where it was when it is called again.
     pub async fn end(&mut self) -> Result<(), BoxError> {
-        while self.stage != Stage::EndOfMessage || self.arriving.is_some() {
-            if self.stage == Stage::Body && self.settings.body == ReadBody::Stream {
+        while self.known.stage != Stage::EndOfMessage || self.arriving.is_some() {
+            if self.known.stage == Stage::Body && self.settings.body == ReadBody::Stream {
                 self.slot.answer(Verdict::Skip);
             }
-            self.advance().await?;
+            // Pieces that are to be skipped have to be seen for that.
+            let streams = self.settings.body == ReadBody::Stream;
+            self.advance(if streams { Stage::Body } else { Stage::EndOfMessage }).await?;
         }
         Ok(())
     }
@@ -214,13 +205,13 @@ impl Mail {
     ///
     /// When the filter [does without](super::Linear::without_headers).
     pub fn headers_so_far(&mut self) -> Result<&mut Headers, NotCollected> {
-        self.transaction.headers_mut()
+        self.known.transaction.headers_mut()
     }
 
     /// What a new body may take of memory and disk, for making a [`Replacement`].
     pub fn allowance(&self) -> &Allowance {
         self.allowance.get_or_init(|| {
-            let of_body = self.transaction.body_allowance().cloned();
+            let of_body = self.known.transaction.body_allowance().cloned();
             of_body.unwrap_or_else(|| self.budget.message())
         })
     }
@@ -234,7 +225,7 @@ impl Mail {
     ///
     /// As said at [`Mail`].
     pub fn edit(&mut self, edit: Edit<Bytes>) -> Result<(), Misuse> {
-        self.transaction.edit(edit)
+        self.known.transaction.edit(edit)
     }
 
     /// Replaces the body by one that was made as a whole, which may be larger than memory. The last one counts, and
@@ -245,60 +236,75 @@ impl Mail {
     /// As said at [`Mail`].
     #[doc(alias = "smfi_replacebody")]
     pub fn set_body(&mut self, body: impl Into<Replacement>) -> Result<(), Misuse> {
-        self.transaction.replace_body(body.into())
+        self.known.transaction.replace_body(body.into())
     }
 
     /// Waits for the next event of a stage, passing over earlier ones; `None` if the message is past that stage.
     async fn next(&mut self, stage: Stage) -> Result<Option<Event>, BoxError> {
         loop {
-            if self.stage == stage && self.current.is_some() {
+            if self.known.stage == stage && self.current.is_some() {
                 return Ok(self.current.take());
             }
-            if self.stage > stage || self.stage == Stage::EndOfMessage {
+            if self.known.stage > stage || self.known.stage == Stage::EndOfMessage {
                 return Ok(None);
             }
-            self.advance().await?;
+            self.advance(stage).await?;
         }
     }
 
-    /// Waits for the next event, which there must be one of.
-    async fn advance(&mut self) -> Result<(), BoxError> {
+    /// Waits for the next event, which there must be one of. What is not wanted is seen to without the function.
+    async fn advance(&mut self, wanted: Stage) -> Result<(), BoxError> {
         if self.arriving.is_none() {
             // Nobody wants it, and what was read with it is not to be kept.
             self.current = None;
-            let Self { slot, macros, .. } = self;
-            let (event, recipients) = poll_fn(|task| slot.poll_take(macros, task)).await?;
-            // Another filter of a chain has refused the last one.
-            while recipients.is_some_and(|count| self.envelope.all_recipients().len() > count) {
-                self.envelope.remove_last_recipient();
-            }
-            let stage = event.stage().expect("only stages are handed to a mail");
-            self.stage = stage;
-            if stage == Stage::Rcpt {
-                self.envelope.observe(&self.copies.of(&event), Facts::new(&self.macros));
-            }
-            self.transaction.keep(&event);
+            let mut wait = Wait { mail: self, waits: false };
+            let event = poll_fn(|task| wait.poll(wanted, task)).await?;
+            drop(wait);
             self.arriving = Some(event);
         }
         // Whoever is cancelled here goes on here.
-        let kept = self.transaction.kept().await;
+        let kept = self.known.transaction.kept().await;
         self.current = self.arriving.take();
         Ok(kept?)
+    }
+}
+
+/// Waits for an event, and lends what the mail knows to the slot meanwhile.
+struct Wait<'a> {
+    mail: &'a mut Mail,
+    waits: bool,
+}
+
+impl Wait<'_> {
+    fn poll(&mut self, wanted: Stage, task: &Task<'_>) -> Poll<Result<Event, Over>> {
+        let Mail { slot, settings, known, .. } = &mut *self.mail;
+        let came = slot.poll_take(wanted, settings, known, task);
+        self.waits = came.is_pending();
+        came
+    }
+}
+
+/// Where waiting is given up.
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if self.waits {
+            self.mail.slot.take_back(&mut self.mail.known);
+        }
     }
 }
 
 /// Leaves the edits to whoever called the function.
 impl Drop for Mail {
     fn drop(&mut self) {
-        self.slot.leave(std::mem::take(&mut self.transaction));
+        self.slot.leave(std::mem::take(&mut self.known));
     }
 }
 
 impl std::fmt::Debug for Mail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mail")
-            .field("envelope", &self.envelope)
-            .field("stage", &self.stage)
+            .field("envelope", &self.known.room.envelope)
+            .field("stage", &self.known.stage)
             .finish_non_exhaustive()
     }
 }

@@ -44,15 +44,19 @@
 mod mail;
 mod run;
 mod slot;
+mod spares;
 
 use std::sync::Arc;
 
 use tamis_proto::{Actions, DataSize, IfMissing, MacroStage, Needs, See, Stage};
 
-use crate::filter::{Collect, ask_for_version};
+use crate::filter::{Collect, Event, ask_for_version};
+use crate::message::Facts;
 
 pub use mail::Mail;
 pub use run::Running;
+use slot::Room;
+use spares::Spares;
 
 /// What a filter function does with the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +81,7 @@ pub struct Over;
 pub struct Linear<F> {
     function: F,
     settings: Arc<Settings>,
+    spares: Arc<Spares>,
 }
 
 /// What a function declared.
@@ -92,7 +97,7 @@ impl<F> Linear<F> {
     pub fn new(function: F) -> Self {
         let needs = Needs::new().watch([Stage::Mail, Stage::Rcpt]).answer([Stage::EndOfMessage]);
         let settings = Settings { needs, headers: true, body: ReadBody::No };
-        Self { function, settings: Arc::new(settings) }
+        Self { function, settings: Arc::new(settings), spares: Arc::default() }
     }
 
     /// Has returning at this stage be a verdict there and then. Each stage that decides costs the MTA a wait for the
@@ -184,6 +189,17 @@ impl Settings {
 
     fn answers(&self, stage: Stage) -> bool {
         self.needs.sees(stage) == See::Answer || stage == Stage::Body && self.body == ReadBody::Stream
+    }
+
+    /// Keeps a part of the envelope.
+    fn observe(&self, room: &mut Room, event: &Event) {
+        match room.copies.of(event) {
+            // Whether the MTA rejects it is not looked for where it never does.
+            Event::Rcpt(path) if !self.needs.sees_rejected_recipients() => {
+                room.envelope.add_recipient(path.into());
+            }
+            event => room.envelope.observe(&event, Facts::new(&room.macros)),
+        }
     }
 
     /// What the mail keeps for its function.

@@ -2,42 +2,69 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context as Task, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as Task, Poll, Wake, Waker};
 
 use tamis_proto::{Needs, Stage, Verdict};
 
 use super::Linear;
 use super::mail::{Mail, Start};
-use super::slot::Slot;
-use crate::filter::{
-    BoxError, Collect, Context, Copies, Event, Filter, NotCollected, Now, Reply, Transaction,
-};
+use super::slot::{Known, Slot};
+use crate::filter::{BoxError, Collect, Context, Event, Filter, NotCollected, Now, Reply, Transaction};
 use crate::handler::Outcome;
 
 /// The function at work on a message.
-#[derive(Default)]
-pub struct Running {
-    function: Option<Function>,
+pub struct Running<R> {
+    function: Option<Box<Function<R>>>,
     /// What a function that has ended wants, until it can be said.
     verdict: Verdict,
-    /// The function has the event already, and has to wait for something.
-    works: bool,
+    /// The stage of an event that the function has already, while it has to wait for something.
+    works: Option<Stage>,
+}
+
+impl<R> Default for Running<R> {
+    fn default() -> Self {
+        Self { function: None, verdict: Verdict::default(), works: None }
+    }
 }
 
 /// A function that has not ended. Dropping it cancels it, and tells a mail that it may have given away.
-struct Function {
-    future: Pin<Box<dyn Future<Output = Reply> + Send>>,
+struct Function<R> {
+    /// None before its begin and after its end.
+    future: Pin<Box<Option<R>>>,
     slot: Slot,
+    /// Something may have come that it waits for besides events.
+    woken: Arc<Woken>,
+    /// Notes that.
+    waker: Waker,
 }
+
+/// Where nobody runs to be woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// What is handed back in place of an event that the function has.
+const TAKEN: Event = Event::Data;
 
 /// A function at work. One that takes too long is dropped with this, and is not asked again; where the message goes on
 /// when the step is cancelled, it goes on too.
-struct Held<'a> {
-    function: Option<Function>,
-    place: Option<&'a mut Option<Function>>,
+struct Held<'a, R> {
+    function: Option<Box<Function<R>>>,
+    place: Option<&'a mut Option<Box<Function<R>>>>,
 }
 
-impl Drop for Held<'_> {
+impl<R> Drop for Held<'_, R> {
     fn drop(&mut self) {
         if let (Some(function), Some(place)) = (self.function.take(), self.place.take()) {
             *place = Some(function);
@@ -58,7 +85,7 @@ where
     R: Future + Send + 'static,
     R::Output: Outcome,
 {
-    type Message = Running;
+    type Message = Running<R>;
 
     fn needs(&self) -> Needs {
         self.settings.all()
@@ -70,25 +97,26 @@ where
     }
 
     /// Runs the function as far as it does not have to wait for anything but the next event.
-    fn now(&mut self, cx: &mut Context<'_, Running>, event: Event) -> Now {
+    fn now(&mut self, cx: &mut Context<'_, Running<R>>, event: Event) -> Now {
         let stage = event.stage();
-        let mut function = match self.give(cx, event.clone()) {
+        let mut function = match self.give(cx, event) {
             Ok(function) => function,
             Err(reply) => return Now::Done(reply),
         };
         // Whoever waits for something else is asked again at once, with somebody to be woken.
-        match function.poll(&mut Task::from_waker(Waker::noop())) {
+        match function.poll_now() {
             Poll::Ready(came) => Now::Done(self.took(cx, stage, function, came)),
             Poll::Pending => {
-                (cx.message.function, cx.message.works) = (Some(function), true);
-                Now::Later(event)
+                (cx.message.function, cx.message.works) = (Some(function), stage);
+                Now::Later(TAKEN)
             }
         }
     }
 
-    async fn on(&mut self, cx: &mut Context<'_, Running>, event: Event) -> Reply {
-        let stage = event.stage();
-        let working = cx.message.function.take_if(|_| std::mem::take(&mut cx.message.works));
+    async fn on(&mut self, cx: &mut Context<'_, Running<R>>, event: Event) -> Reply {
+        let works = cx.message.works.take();
+        let stage = works.or(event.stage());
+        let working = cx.message.function.take_if(|_| works.is_some());
         let function = match working.map_or_else(|| self.give(cx, event), Ok) {
             Ok(function) => function,
             Err(reply) => return reply,
@@ -97,6 +125,8 @@ where
         let mut held = Held { function: Some(function), place: goes_on.then_some(&mut cx.message.function) };
         let working = held.function.as_mut().expect("it was put there");
         let came = poll_fn(|task| working.poll(task)).await;
+        // From now on others are woken instead.
+        working.woken.wake_by_ref();
         let function = held.function.take().expect("it stays there");
         drop(held);
         self.took(cx, stage, function, came)
@@ -122,7 +152,7 @@ where
     }
 
     /// Gives an event to the function that it is for; without one there is something to be said at once.
-    fn give(&self, cx: &mut Context<'_, Running>, event: Event) -> Result<Function, Reply> {
+    fn give(&self, cx: &mut Context<'_, Running<R>>, event: Event) -> Result<Box<Function<R>>, Reply> {
         let Some(stage) = event.stage() else {
             // The message, or everything, is given up: the function is dropped where it waits.
             cx.message.function = None;
@@ -134,8 +164,13 @@ where
         match cx.message.function.take() {
             _ if stage == Stage::Mail => self.begin(cx, &event).map_err(|error| Err(error.into())),
             Some(function) => {
-                function.slot.put(event, cx.macros(), recipients_before(cx, stage));
-                Ok(function)
+                let recipients = recipients_before(cx, stage);
+                let spares = !function.woken.0.load(Ordering::Acquire);
+                if function.slot.put(event, spares, &self.settings, cx.macros(), recipients) {
+                    return Ok(function);
+                }
+                cx.message.function = Some(function);
+                Err(Ok(Verdict::Continue))
             }
             None => Err(Ok(self.settled(cx.message, stage))),
         }
@@ -144,9 +179,9 @@ where
     /// What is said when the function has handled an event.
     fn took(
         &self,
-        cx: &mut Context<'_, Running>,
+        cx: &mut Context<'_, Running<R>>,
         stage: Option<Stage>,
-        function: Function,
+        mut function: Box<Function<R>>,
         came: Came,
     ) -> Reply {
         match came {
@@ -157,6 +192,9 @@ where
             Came::ToItsEnd(reply) => {
                 let (left, said) = function.slot.left();
                 cx.adopt(left);
+                if function.slot.renew() {
+                    self.spares.give(function);
+                }
                 cx.message.verdict = reply?;
                 let stage = stage.expect("the function runs at stages only");
                 // The recipient that came last may be refused, and its message not.
@@ -166,31 +204,33 @@ where
         }
     }
 
-    fn begin(&self, cx: &mut Context<'_, Running>, event: &Event) -> Result<Function, NotCollected> {
+    fn begin(
+        &self,
+        cx: &mut Context<'_, Running<R>>,
+        event: &Event,
+    ) -> Result<Box<Function<R>>, NotCollected> {
         let mut transaction = Transaction::default();
         let own_space = self.settings.needs.keeps_leading_space();
         transaction.begin(self.settings.collect(), cx.rules(), own_space, cx.budget());
-        let slot = Slot::default();
-        let mut envelope = cx.envelope()?.clone();
-        let mut copies = Copies::default();
-        envelope.observe(&copies.of(event), cx.facts());
+        let envelope = cx.envelope()?;
+        let mut function = self.spares.take().unwrap_or_else(|| Box::new(Function::new()));
+        let mut room = function.slot.room();
+        room.macros.clone_from(cx.macros());
+        room.envelope.begin_message(envelope);
+        self.settings.observe(&mut room, event);
         let mail = Mail::new(Start {
-            slot: slot.clone(),
+            slot: function.slot.clone(),
             settings: self.settings.clone(),
             peer: cx.peer().clone(),
-            macros: cx.macros().clone(),
-            envelope,
-            copies,
-            transaction,
+            known: Known { stage: Stage::Mail, room, transaction },
             budget: cx.budget().clone(),
         });
-        let function = (self.function)(mail);
-        let future = Box::pin(async move { function.await.into_reply() });
-        Ok(Function { future, slot })
+        function.future.set(Some((self.function)(mail)));
+        Ok(function)
     }
 
     /// What is said at a stage when the function has ended.
-    fn settled(&self, message: &Running, stage: Stage) -> Verdict {
+    fn settled(&self, message: &Running<R>, stage: Stage) -> Verdict {
         if !self.settings.answers(stage) {
             Verdict::Continue
         } else if stage == Stage::Body && !message.verdict.stops() {
@@ -201,30 +241,54 @@ where
     }
 }
 
-impl Function {
+impl<R> Function<R> {
+    fn new() -> Self {
+        let woken = Arc::<Woken>::default();
+        let waker = Waker::from(woken.clone());
+        Self { future: Box::pin(None), slot: Slot::default(), woken, waker }
+    }
+}
+
+impl<R> Function<R>
+where
+    R: Future,
+    R::Output: Outcome,
+{
+    /// Runs the function as far as it goes at once.
+    fn poll_now(&mut self) -> Poll<Came> {
+        self.woken.0.store(false, Ordering::Release);
+        let waker = self.waker.clone();
+        self.poll(&mut Task::from_waker(&waker))
+    }
+
     /// Runs the function until it wants the next event or has ended.
     fn poll(&mut self, task: &mut Task<'_>) -> Poll<Came> {
-        let Self { future, slot } = self;
-        match future.as_mut().poll(task) {
-            Poll::Ready(reply) => Poll::Ready(Came::ToItsEnd(reply)),
+        let Self { future, slot, .. } = self;
+        let function = future.as_mut().as_pin_mut().expect("it is not polled again when it has ended");
+        match function.poll(task) {
+            Poll::Ready(outcome) => {
+                // With its mail, of which the edits are asked for next.
+                future.set(None);
+                Poll::Ready(Came::ToItsEnd(outcome.into_reply()))
+            }
             Poll::Pending => slot.poll_answered(task).map(Came::Further),
         }
     }
 }
 
 /// How many recipients there were before an event, where somebody else keeps them too and may have refused one.
-fn recipients_before(cx: &Context<'_, Running>, stage: Stage) -> Option<usize> {
+fn recipients_before<R>(cx: &Context<'_, Running<R>>, stage: Stage) -> Option<usize> {
     let envelope = cx.envelope().ok().filter(|envelope| envelope.sender().is_some())?;
     Some(envelope.all_recipients().len().saturating_sub(usize::from(stage == Stage::Rcpt)))
 }
 
-impl Drop for Function {
+impl<R> Drop for Function<R> {
     fn drop(&mut self) {
         self.slot.close();
     }
 }
 
-impl std::fmt::Debug for Running {
+impl<R> std::fmt::Debug for Running<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Running").field("verdict", &self.verdict).finish_non_exhaustive()
     }

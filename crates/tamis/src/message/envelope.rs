@@ -89,12 +89,12 @@ impl Envelope {
                 self.helo = Some(name.clone().into());
             }
             Event::Mail(sender) => {
-                self.end_message();
-                self.message.get_or_insert_default().sender = Some(sender.clone().into());
+                let message = self.message.get_or_insert_default();
+                message.recipients.clear();
+                message.sender = Some(sender.clone().into());
             }
             Event::Rcpt(recipient) => {
-                let recipient = Recipient::new(recipient.clone(), facts.rejection());
-                self.message.get_or_insert_default().recipients.push(recipient);
+                self.add_recipient(Recipient::new(recipient.clone(), facts.rejection()));
             }
             Event::Abort => self.end_message(),
             Event::Close => *self = Self::default(),
@@ -105,6 +105,26 @@ impl Envelope {
     /// Takes back the last recipient, as a verdict that refuses it asks for: the message will not go there.
     pub fn remove_last_recipient(&mut self) -> Option<Recipient> {
         self.message.as_mut()?.recipients.pop()
+    }
+
+    pub(crate) fn add_recipient(&mut self, recipient: Recipient) {
+        self.message.get_or_insert_default().recipients.push(recipient);
+    }
+
+    /// Takes over client and HELO name.
+    pub(crate) fn begin_message(&mut self, of: &Self) {
+        self.client.clone_from(&of.client);
+        self.helo.clone_from(&of.helo);
+    }
+
+    /// Forgets everything but memory for a usual message.
+    pub(crate) fn clear(&mut self) {
+        (self.client, self.helo) = (None, None);
+        self.message.take_if(|message| message.recipients.capacity() > 16);
+        if let Some(message) = &mut self.message {
+            message.sender = None;
+            message.recipients.clear();
+        }
     }
 
     /// Forgets the message, not its client.

@@ -116,7 +116,11 @@ impl<F: Filter> Connection<F> {
     }
 
     async fn serve(&mut self) -> Result<(), Lost> {
-        poll_fn(|task| Poll::Ready(self.patience.wakes(task.waker()))).await;
+        poll_fn(|task| {
+            self.patience.wakes(task.waker());
+            Poll::Ready(())
+        })
+        .await;
         self.be_patient(None);
         let mut work: Option<Box<Work<F>>> = None;
         let mut next = Ok(Next::Quiet);

@@ -1,5 +1,6 @@
 //! What is kept of a message, and what becomes of it: from its begin to the edits at its end.
 
+use bytes::Bytes;
 use tamis_proto::Stage;
 
 use super::call;
@@ -87,7 +88,12 @@ impl<F: Filter> Connection<F> {
         if stage.in_message() && !self.declared.collect.envelope {
             return;
         }
-        // It stays for longer than what was read with it.
-        envelope.observe(&Copies::default().of(event), Facts::new(self.session.macros()));
+        // It stays for longer than what was read with it; what stays while the connection is idle takes no more than it is.
+        let event = if stage.in_message() {
+            Copies::default().of(event)
+        } else {
+            event.clone().map(|bytes| Bytes::copy_from_slice(&bytes))
+        };
+        envelope.observe(&event, Facts::new(self.session.macros()));
     }
 }

@@ -96,7 +96,9 @@ impl Watch {
         self.rung.fetch_max(ring as u8, Ordering::SeqCst);
         // What waking leads to is not known, so nothing is held meanwhile.
         let seats: Vec<_> = self.seats().values().cloned().collect();
-        seats.iter().for_each(|seat| seat.wake());
+        for seat in seats {
+            seat.wake();
+        }
     }
 
     /// Whether it was rung, for this or more.
@@ -145,7 +147,9 @@ impl Watch {
                 }
             }
         }
-        late.iter().for_each(|seat| seat.wake());
+        for seat in late {
+            seat.wake();
+        }
         self.epoch.checked_add(Duration::from_nanos(next))
     }
 

@@ -42,7 +42,7 @@ impl Spans {
     /// The local part without quotes and backslashes; as it is if a quote is left open.
     pub(super) fn unquoted_local<'a>(&self, raw: &'a [u8]) -> Cow<'a, [u8]> {
         let local = &raw[self.local.clone()];
-        if !local.iter().any(|byte| matches!(byte, b'"' | b'\\')) || !is_balanced(local) {
+        if !protects(local) || !is_balanced(local) {
             return Cow::Borrowed(local);
         }
         let mut escaped = false;
@@ -69,7 +69,11 @@ fn path(raw: &[u8]) -> (Range<usize>, usize) {
         return (trimmed(raw, start..raw.len()), raw.len());
     };
     let start = start + 1;
-    let close = unprotected(inner).find(|(_, byte)| *byte == b'>').map(|(at, _)| at);
+    let close = if protects(inner) {
+        unprotected(inner).find(|(_, byte)| *byte == b'>').map(|(at, _)| at)
+    } else {
+        memchr::memchr(b'>', inner)
+    };
     match close.or_else(|| last(b'>', inner)) {
         Some(close) => (trimmed(raw, start..start + close), start + close + 1),
         None => (trimmed(raw, start..raw.len()), raw.len()),
@@ -101,7 +105,7 @@ fn route_len(path: &[u8]) -> Option<usize> {
 
 /// The last `@` that is not quoted. Where a quote is left open, quotes mean nothing.
 fn at_sign(mailbox: &[u8]) -> Option<usize> {
-    if is_balanced(mailbox) {
+    if protects(mailbox) && is_balanced(mailbox) {
         unprotected(mailbox).filter(|(_, byte)| *byte == b'@').map(|(at, _)| at).last()
     } else {
         last(b'@', mailbox)
@@ -109,7 +113,12 @@ fn at_sign(mailbox: &[u8]) -> Option<usize> {
 }
 
 fn last(wanted: u8, text: &[u8]) -> Option<usize> {
-    text.iter().rposition(|byte| *byte == wanted)
+    memchr::memrchr(wanted, text)
+}
+
+/// Whether there is anything in it that protects other bytes, which is rare.
+fn protects(text: &[u8]) -> bool {
+    memchr::memchr2(b'"', b'\\', text).is_some()
 }
 
 /// Whether each quote that is opened is closed.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tamis_proto::frame::MAX_PAYLOAD;
 
-use super::budget::{Allowance, MemoryCharge};
+use super::budget::{Allowance, Budget, MemoryCharge};
 
 /// A body that grows in memory.
 #[derive(Debug)]
@@ -60,7 +60,9 @@ impl Blocks {
 
     fn block(&self, size: usize) -> Vec<u8> {
         let kept = if size == LARGEST { self.charge.budget().take_block() } else { None };
-        kept.unwrap_or_else(|| Vec::with_capacity(size))
+        let Some(mut block) = kept else { return Vec::with_capacity(size) };
+        block.clear();
+        block
     }
 
     /// Bytes that were pushed.
@@ -87,11 +89,44 @@ impl AsRef<[u8]> for Block {
     }
 }
 
-/// What the system gave for a large block took longer to get than it takes to fill it: it is used again.
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.bytes.capacity() == LARGEST {
-            self.charge.budget().keep_block(std::mem::take(&mut self.bytes));
-        }
+        self.charge.budget().keep_block(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// A block to read into, which does not count: its reader has one at a time.
+pub(super) struct Scratch {
+    bytes: Vec<u8>,
+    budget: Budget,
+}
+
+impl Scratch {
+    /// Of so many bytes, whatever they are.
+    pub(super) fn new(budget: &Budget, len: usize) -> Self {
+        let mut bytes = budget.take_block().unwrap_or_else(|| Vec::with_capacity(len));
+        bytes.resize(len, 0);
+        Self { bytes, budget: budget.clone() }
+    }
+
+    pub(super) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// The first bytes of it.
+    pub(super) fn freeze(self, len: usize) -> Bytes {
+        Bytes::from_owner(self).slice(..len)
+    }
+}
+
+impl AsRef<[u8]> for Scratch {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.budget.keep_block(std::mem::take(&mut self.bytes));
     }
 }

@@ -59,7 +59,7 @@ struct Shared {
     memory: AtomicUsize,
     spool: Mutex<Queue>,
     messages: AtomicU64,
-    /// Empty blocks for whoever needs some next, as many as one message may have.
+    /// Blocks for whoever needs some next, as many as one message may have.
     blocks: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -111,16 +111,19 @@ impl Budget {
         self.0.spool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a block that nobody uses, to be used again.
-    pub(super) fn keep_block(&self, mut block: Vec<u8>) {
-        block.clear();
+    /// Keeps a block that nobody uses, to be used again if it is a large one: what the system gives for those takes
+    /// longer to get than to fill.
+    pub(super) fn keep_block(&self, block: Vec<u8>) {
+        if block.capacity() != LARGEST {
+            return;
+        }
         let mut blocks = self.blocks();
         if (blocks.len() + 1) * LARGEST <= self.0.options.memory.min(self.0.options.total_memory) {
             blocks.push(block);
         }
     }
 
-    /// An empty block of [`LARGEST`] bytes, if there is one.
+    /// A block with room for [`LARGEST`] bytes, if there is one, with whatever is in it.
     pub(super) fn take_block(&self) -> Option<Vec<u8>> {
         self.blocks().pop()
     }

@@ -40,7 +40,7 @@ enum Place {
 type Moving = dyn Future<Output = Result<SpoolFile, BodyError>> + Send;
 
 /// So much is written to a file at once, where there is memory for it.
-const GATHER: usize = 256 * 1024;
+const GATHER: usize = 512 * 1024;
 
 impl BodyCollector {
     pub(super) fn new(allowance: Allowance) -> Self {

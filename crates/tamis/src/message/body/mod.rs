@@ -5,9 +5,10 @@
 //! [`Replacement`] is a new body that is complete before the first packet of it leaves.
 //!
 //! Beside what the budget counts, each message may take 16 KiB in memory, and each reader or writer at work the piece
-//! that it works on, up to 128 KiB. Bytes that a filter takes out of a body, or puts in as they are ([`Body::from`]), are
-//! its own. What a new body has of the old one, as it was read from it, is not copied. Files are written and read on
-//! the threads for blocking work of a Tokio runtime, which must have its time enabled too.
+//! that it works on, up to 64 KiB. Bytes that a filter takes out of a body, or puts in as they are ([`Body::from`]), are
+//! its own. What a new body has of the old one, as it was read from it, is not copied. Files are written on
+//! the threads for blocking work of a Tokio runtime, and what of them is not in the page cache is read there; its time must be
+//! enabled too.
 
 mod blocks;
 mod budget;

@@ -15,12 +15,12 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::spool::{SpoolFile, no_runtime};
 use super::{Body, BodyError, Piece};
 
-/// Bytes read from a file at once: what fits two packets.
-const BLOCK: usize = 2 * MAX_PAYLOAD;
+/// Bytes read from a file at once: what fits a packet.
+const BLOCK: usize = MAX_PAYLOAD;
 
 /// Reads a [`Body`] anywhere; any number of readers may do so at the same time.
 ///
-/// A reader of a body that is in a file holds one block of it, at most 128 KiB, and must be used within a Tokio runtime.
+/// A reader of a body that is in a file holds one block of it, at most 64 KiB, and must be used within a Tokio runtime.
 #[derive(Debug)]
 pub struct BodyReader(Cursor);
 
@@ -154,6 +154,12 @@ impl Cursor {
                 // After a seek what was on its way is of no use.
                 if self.fetch.as_ref().is_some_and(|(start, _)| *start != at) {
                     self.fetch = None;
+                }
+                if self.fetch.is_none()
+                    && let Some(read) = file.read_now(from, count)
+                {
+                    self.current = read;
+                    return Poll::Ready(Ok(()));
                 }
                 let (_, fetch) = self.fetch.get_or_insert_with(|| (at, read_block(&file, from, count)));
                 let read = ready!(Pin::new(fetch).poll(task));

@@ -1,19 +1,21 @@
 //! Files without names, for bodies that do not fit in memory.
 //!
-//! All calls of the system are made on the runtime's threads for blocking work: a page cache under pressure or a slow
-//! disk lets a plain `write` take seconds, and a thread of the runtime has other connections to look after. Pieces
-//! are large enough that the way there and back (some 10 µs) does not matter.
+//! Calls of the system that may have to wait for a disk are made on the runtime's threads for blocking work: a page
+//! cache under pressure lets a plain `write` take seconds, and a thread of the runtime has other connections to look
+//! after. The way there and back takes longer than to copy 64 KiB, so that much is written at once, and what is in the
+//! page cache is read without it, where the system can be asked for just that.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::BodyError;
+use super::blocks::Scratch;
 use super::budget::{Allowance, SpoolCharge};
 
 /// A file that is written at its end and read anywhere; nobody else can open it.
@@ -53,9 +55,7 @@ pub(super) async fn append(
             }
             None => SpoolFile::create(allowance, charge)?,
         };
-        for piece in &pieces {
-            file.write(piece)?;
-        }
+        file.write(&pieces)?;
         Ok(file)
     });
     written.await.unwrap_or_else(|stopped| Err(BodyError::spool("write", &folder, no_runtime(&stopped))))
@@ -80,11 +80,23 @@ impl SpoolFile {
         Self::new(file, allowance, charge)
     }
 
-    fn write(&mut self, piece: &[u8]) -> Result<(), BodyError> {
+    fn write(&mut self, pieces: &[Bytes]) -> Result<(), BodyError> {
         let Open { file, len, allowance, .. } = self.open_mut();
-        file.write_all_at(piece, *len)
-            .map_err(|error| BodyError::spool("write", &allowance.options().folder, error))?;
-        *len += piece.len() as u64;
+        let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut left = &mut slices[..];
+        // Takes away those that are empty.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            let written = match file.write_vectored(left) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                written => written,
+            };
+            let written =
+                written.map_err(|error| BodyError::spool("write", &allowance.options().folder, error))?;
+            *len += written as u64;
+            IoSlice::advance_slices(&mut left, written);
+        }
         Ok(())
     }
 
@@ -98,12 +110,34 @@ impl SpoolFile {
 
     /// Reads exactly `count` bytes, which must be there.
     pub(super) fn read(&self, at: u64, count: usize) -> Result<Bytes, BodyError> {
-        let mut block = BytesMut::zeroed(count);
-        self.open()
-            .file
-            .read_exact_at(&mut block, at)
+        let Open { file, allowance, .. } = self.open();
+        let mut block = Scratch::new(allowance.budget(), count);
+        file.read_exact_at(block.bytes(), at)
             .map_err(|error| BodyError::spool("read", self.folder(), error))?;
-        Ok(block.freeze())
+        Ok(block.freeze(count))
+    }
+
+    /// Reads what is there to be read without waiting for a disk, `count` bytes at most; `None` if that is nothing, or
+    /// if nobody knows.
+    #[cfg(target_os = "linux")]
+    pub(super) fn read_now(&self, at: u64, count: usize) -> Option<Bytes> {
+        use rustix::io::{ReadWriteFlags, preadv2};
+
+        #[cfg(test)]
+        if NOTHING_CACHED.get() {
+            return None;
+        }
+        let Open { file, allowance, .. } = self.open();
+        let mut block = Scratch::new(allowance.budget(), count);
+        let slice = &mut [io::IoSliceMut::new(block.bytes())];
+        // An error shows again where it is told.
+        let read = preadv2(file, slice, at, ReadWriteFlags::NOWAIT).ok().filter(|read| *read > 0)?;
+        Some(block.freeze(read))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn read_now(&self, _at: u64, _count: usize) -> Option<Bytes> {
+        None
     }
 
     fn open(&self) -> &Open {
@@ -124,6 +158,12 @@ impl Drop for SpoolFile {
             runtime.spawn_blocking(move || drop(open));
         }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Everything has to be read from the disk.
+    pub(super) static NOTHING_CACHED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// What it means that blocking work was not done.

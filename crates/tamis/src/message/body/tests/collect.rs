@@ -126,7 +126,7 @@ async fn full_disk_is_named_in_the_error_and_everything_is_given_back() {
     let full = File::options().read(true).write(true).open("/dev/full").unwrap();
     collector.redirect(SpoolFile::of(full, allowance.clone()).await);
     collector.push(pattern(5_000).into()).await.unwrap();
-    let error = collector.push(pattern(300_000).into()).await.unwrap_err();
+    let error = collector.push(pattern(600_000).into()).await.unwrap_err();
     let begin = format!("cannot write a spool file in {}: ", folder.path().display());
     assert!(error.to_string().starts_with(&begin), "{error}");
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::StorageFull);

@@ -52,6 +52,7 @@ fn while_disk_is_slow<T>(work: impl AsyncFnOnce(mpsc::Sender<()>) -> T) -> T {
     let runtime = builder.enable_all().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
         let (busy, until) = mpsc::channel();
+        super::spool::NOTHING_CACHED.set(true);
         tokio::task::spawn_blocking(move || until.recv());
         work(busy).await
     })
