@@ -338,8 +338,11 @@ fn open_after(item: &Item) -> bool {
     state.in_transaction()
 }
 
-/// The verdict that ended the message, once more.
+/// The verdict that ended the message, once more; to what can be read.
 fn repeated(item: &Item, agreed: u32) -> Expected {
+    if Command::decode(Frame { code: item.code, payload: &item.payload }, Rules::libmilter()).is_err() {
+        return Expected::closes().with_message(false);
+    }
     let reply = match item.settled {
         Some(status::REJECT) => b'r',
         Some(status::DISCARD) => b'd',

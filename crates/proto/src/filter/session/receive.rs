@@ -37,7 +37,9 @@ impl FilterSession {
         let mut command = match Command::decode_as(kind, frame.payload, self.rules) {
             Ok(command) => command,
             Err(fault) => {
-                if fault != Fault::MissingPayload && self.rules.abort_unreadable_sender {
+                // One more command of a message that was decided begins no other.
+                let begins = fault != Fault::MissingPayload && step == Step::Go;
+                if begins && self.rules.abort_unreadable_sender {
                     self.begin_unreadable(kind);
                 }
                 return Err(fault);

@@ -239,6 +239,17 @@ fn a_message_that_was_decided_ends_without_an_abort() {
     }
 }
 
+/// In libmilter an unreadable command begins a message that has to be aborted; one that would only be answered once more
+/// is not executed there.
+#[test]
+fn what_cannot_be_read_begins_no_message_behind_a_decided_one() {
+    let mut filter = Filter::with_rules(Rules::libmilter(), Offer::CURRENT, &everything());
+    filter.run_with("CHM", |stage| if stage == Stage::Mail { Verdict::Tempfail } else { Verdict::Continue });
+    filter.receive(b'L', b"a name without a value\0");
+    assert!(filter.try_event().is_err());
+    assert_eq!(filter.end(), ["close"]);
+}
+
 #[test]
 fn the_message_after_a_decided_one_is_seen_where_senders_and_recipients_are_not() {
     // Sendmail sends no abort: the next message begins with the first stage that is not switched off (spec §6.8).
