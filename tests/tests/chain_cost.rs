@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tamis::chain::Chain;
 use tamis::server::{BindOptions, bind_with};
-use tamis::{Context, Event, Filter, Needs, Now, Peer, Reply, Server, Shutdown, SocketSpec, Verdict};
+use tamis::{Context, Event, Filter, Look, Needs, Now, Peer, Reply, Server, Shutdown, SocketSpec, Verdict};
 use tamis_interop::host::Listen;
 use tamis_interop::mta::Mta as _;
 use tamis_interop::postfix::{Builder, Postfix};
@@ -32,8 +32,8 @@ impl Filter for Answers {
         Needs::everything()
     }
 
-    fn look(&mut self, _: &mut Context<'_, ()>, _: &Event) -> Option<Reply> {
-        Some(Ok(Verdict::Continue))
+    fn look(&mut self, _: &mut Context<'_, ()>, _: &Event) -> Look {
+        Look::Done(Ok(Verdict::Continue))
     }
 
     fn now(&mut self, _: &mut Context<'_, ()>, _: Event) -> Now {

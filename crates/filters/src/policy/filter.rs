@@ -98,7 +98,9 @@ impl PolicyFilter {
             Event::Rcpt(path) => {
                 let address = Address::parse(path.address);
                 let action = rules.recipient.address(&address, &rules.delimiter);
-                action.iter().for_each(|action| message.hold(action));
+                if let Some(action) = &action {
+                    message.hold(action);
+                }
                 match action.map(|action| tell(&action, "recipient", &address)) {
                     // To accept would be to pass all the others too.
                     None | Some(Verdict::Accept) => Verdict::Continue,
