@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::steps::cargo;
 
 /// Seconds for each target in continuous integration.
-pub(crate) const SECONDS: u32 = 10;
+pub(crate) const SECONDS: u32 = 5;
 
 /// Longest input. Everything that has a state to get into fits; longer ones are only slower.
 const LONGEST: usize = 4096;

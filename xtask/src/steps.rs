@@ -26,7 +26,7 @@ pub(crate) enum Step {
     Test,
     /// what the benchmarks compare does what it should
     Peers,
-    /// the fuzz targets, 10 seconds each
+    /// the fuzz targets, 5 seconds each
     Fuzz,
     /// the tests against real mail programs
     Interop,
