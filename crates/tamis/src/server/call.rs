@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
@@ -54,9 +54,9 @@ pub(crate) fn guard<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panic_text(&*panic))
 }
 
-/// Runs a handler. One that is ready at once costs no timer.
-pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>) -> Ended<T> {
-    let mut handler = pin!(handler);
+/// Runs a handler, which is pinned outside as it would take its room twice in here. One that is ready at once costs no
+/// timer.
+pub(super) async fn run<T>(mut handler: Pin<&mut impl Future<Output = T>>, around: Around<'_>) -> Ended<T> {
     let first = poll_fn(|task| Poll::Ready(poll(handler.as_mut(), task))).await;
     if let Poll::Ready(ended) = first {
         return ended;
@@ -76,7 +76,10 @@ pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>)
         tap,
     } = around;
     tap.says(pending);
-    if let Err(lost) = write(stream, pending, write_time, shutdown).await {
+    // Boxed, as it is mostly written already, and all that wait for their handlers would have room for it.
+    if pending.has_remaining()
+        && let Err(lost) = Box::pin(write(stream, pending, write_time, shutdown)).await
+    {
         return Ended::Lost(lost);
     }
     tap.wrote_all();
@@ -106,7 +109,7 @@ pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>)
             return Ended::TimedOut(limit);
         };
         tap.says_frame(frame);
-        if let Err(lost) = write(stream, &mut frame, write_time, shutdown).await {
+        if let Err(lost) = Box::pin(write(stream, &mut frame, write_time, shutdown)).await {
             return Ended::Lost(lost);
         }
         next_progress = Instant::now().checked_add(every);
@@ -114,8 +117,12 @@ pub(super) async fn run<T>(handler: impl Future<Output = T>, around: Around<'_>)
 }
 
 /// Runs a handler whose answer the MTA does not wait for, or cannot.
-pub(super) async fn run_alone<T>(handler: impl Future<Output = T>, limit: Duration) -> Ended<T> {
-    timeout(limit, run_to_end(handler)).await.unwrap_or(Ended::TimedOut(limit))
+pub(super) async fn run_alone<T>(
+    mut handler: Pin<&mut impl Future<Output = T>>,
+    limit: Duration,
+) -> Ended<T> {
+    let to_its_end = poll_fn(|task| poll(handler.as_mut(), task));
+    timeout(limit, to_its_end).await.unwrap_or(Ended::TimedOut(limit))
 }
 
 pub(crate) fn poll<F: Future + ?Sized>(handler: Pin<&mut F>, task: &mut Task<'_>) -> Poll<Ended<F::Output>> {
@@ -169,9 +176,4 @@ pub(super) async fn write(
         }),
         () = shutdown.stopped() => Err(Lost::Stopped),
     }
-}
-
-async fn run_to_end<T>(work: impl Future<Output = T>) -> Ended<T> {
-    let mut work = pin!(work);
-    poll_fn(|task| poll(work.as_mut(), task)).await
 }

@@ -123,20 +123,23 @@ impl<F: Filter> Connection<F> {
         .await;
         self.be_patient(None);
         let mut work: Option<Box<Work<F>>> = None;
-        let mut next = Ok(Next::Quiet);
-        loop {
-            next = match (next, &mut work) {
-                (Ok(Next::Input | Next::Quiet), place) => poll_fn(|task| self.poll(place, task)).await,
-                (Ok(Next::Turn), Some(work)) => self.give_way(work).await,
-                // Boxed, so that an idle connection does not take the room of the largest handler.
-                (Ok(next @ (Next::Replies | Next::Later)), Some(work)) => {
-                    Box::pin(self.wait_for(work, next)).await
-                }
-                (ended, Some(work)) => return Box::pin(self.end_work(work, ended.map(drop))).await,
-                (ended, None) => {
-                    return ended.map(drop).inspect_err(|lost| self.record_lost(lost, &[]));
-                }
+        let mut next = Next::Quiet;
+        // What is seldom waited for is boxed, so that an idle connection does not take its room.
+        let ended = loop {
+            let done = match (next, &mut work) {
+                (Next::Input | Next::Quiet, place) => poll_fn(|task| self.poll(place, task)).await,
+                (Next::Turn, Some(work)) => Box::pin(self.give_way(work)).await,
+                (Next::Replies | Next::Later, Some(work)) => Box::pin(self.wait_for(work, next)).await,
+                (_, None) | (Next::Closed, _) => break Ok(()),
             };
+            match done {
+                Ok(then) => next = then,
+                Err(lost) => break Err(lost),
+            }
+        };
+        match &mut work {
+            Some(work) => Box::pin(self.end_work(work, ended)).await,
+            None => ended.inspect_err(|lost| self.record_lost(lost, &[])),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The part of a step that has to be waited for: handlers that are not done at once, room for a body, and the MTA that
 //! takes a new one.
 
+use std::pin::pin;
+
 use bytes::BytesMut;
 use tamis_proto::{FilterSession, Offer, Output, Refusal, See, Stage, Verdict};
 
@@ -93,7 +95,7 @@ impl<F: Filter> Connection<F> {
         };
         // Called inside, so that a panic of what is no `async fn` is caught too.
         let asked = async { (filter.collect(), filter.negotiate(&offer).await) };
-        let (collect, needs) = match call::run(asked, around).await {
+        let (collect, needs) = match call::run(pin!(asked), around).await {
             Ended::Done((collect, Ok(needs))) => (collect, needs),
             Ended::Done((_, Err(error))) => return Err(Lost::Negotiation(Cause::Error, error.to_string())),
             Ended::Panicked(text) => {
@@ -137,7 +139,7 @@ impl<F: Filter> Connection<F> {
         let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros, alarm);
         let mut cx = Context::new(&mut work.message, &seen);
         let around = around(stage, stream, session, &mut pending, &mut work.buf, held, patience, shared, tap);
-        let ended = call::run(async { filter.on(&mut cx, event).await }, around).await;
+        let ended = call::run(pin!(async { filter.on(&mut cx, event).await }), around).await;
         *session.output() = pending;
         ended
     }
@@ -150,7 +152,7 @@ impl<F: Filter> Connection<F> {
         let seen = surroundings(session, place.peer(), envelope.as_deref(), shared, *header_macros, alarm);
         let mut cx = Context::new(message, &seen);
         let handler = async { filter.on(&mut cx, event).await };
-        let ended = call::run_alone(handler, shared.options.stage_time).await;
+        let ended = call::run_alone(pin!(handler), shared.options.stage_time).await;
         self.note_notified(name, ended);
     }
 
@@ -159,7 +161,7 @@ impl<F: Filter> Connection<F> {
         let Self { stream, session, shared, held, patience, tap, .. } = self;
         let mut pending = std::mem::take(session.output());
         let around = around(stage, stream, session, &mut pending, &mut work.buf, held, patience, shared, tap);
-        let kept = call::run(work.message.transaction.kept(), around).await;
+        let kept = call::run(pin!(work.message.transaction.kept()), around).await;
         *session.output() = pending;
         let ended = match kept {
             Ended::Done(Ok(())) => return Ok(self.ask(work, stage, event)),

@@ -196,7 +196,7 @@ impl<F: Filter> Connection<F> {
             }
         }
         if next == Next::Replies {
-            self.flush().await?;
+            Box::pin(self.flush()).await?;
         }
         self.go_on(work)
     }
