@@ -1,8 +1,8 @@
 //! What several filters cost a real Postfix and themselves: each on a socket of its own, and all as one chain.
 //!
-//! `cargo test --release -p tamis-interop --test chain_cost -- --ignored --nocapture` prints CPU time for each message:
-//! that of Postfix's `smtpd` and `cleanup`, which speak to milters, and that of the filters. `TAMIS_CHAIN_COST_MESSAGES`
-//! is the number of messages, 500 if it is not set.
+//! `TAMIS_CHAIN_COST_MESSAGES=500 cargo test --release -p tamis-interop --test chain_cost -- --nocapture` prints CPU time
+//! for each message: that of Postfix's `smtpd` and `cleanup`, which speak to milters, and that of the filters. Without
+//! the variable there are few messages, which say nothing about time, but that all of them pass.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -46,9 +46,8 @@ impl Filter for Answers {
 }
 
 #[test]
-#[ignore = "measures, and asserts nothing"]
-fn cpu_time_of_separate_milters_and_of_a_chain() {
-    let messages = std::env::var("TAMIS_CHAIN_COST_MESSAGES").map_or(500, |count| count.parse().unwrap());
+fn mail_passes_separate_milters_and_a_chain_of_as_many() {
+    let messages = std::env::var("TAMIS_CHAIN_COST_MESSAGES").map_or(5, |count| count.parse().unwrap());
     let names: Vec<String> = (0..COUNTS[COUNTS.len() - 1]).map(|at| format!("{at}.sock")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut builder = Builder::new(([127, 0, 0, 1], 9).into());

@@ -1,7 +1,7 @@
 //! The connections that are open: telling all of them that the server ends, and each that it has waited long enough.
 //!
-//! One task looks after the time limits of all. A timer for each took more room than most of what an idle connection
-//! keeps, and was asked each time that it waited; now a connection writes down when its wait ends, and that is all.
+//! One task looks after the time limits of all. A timer for each took room in every idle connection, and was asked
+//! each time that one waited; now a connection writes down when its wait ends, and that is all.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
